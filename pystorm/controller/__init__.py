@@ -1,0 +1,1 @@
+"""One per running topology: starts workers, watches them, drives checkpoints and recovery."""
