@@ -173,7 +173,7 @@ OPTIONS: tuple[Option, ...] = (
         minimum=1,
         maximum=32768,
         unit="key groups",
-        doc="Number of key groups: the most tasks that a bolt with FIELDS grouping can have; fixed once there is state.",
+        doc="Number of key groups: the most tasks of a bolt with FIELDS grouping; fixed once there is state.",
     ),
     Option(
         key="topology.bolt.on.error",

@@ -17,10 +17,10 @@ error.throttle.interval.secs eventlogger.executors executor.receive.buffer.size 
 fall.back.on.java.serialization flush.tuple.freq.millis isolate.machines kryo.decorators kryo.factory kryo.register
 max.error.report.per.interval max.task.parallelism metrics.consumer.register metrics.reporters multilang.serializer
 optimize priority producer.batch.size python.path receiver.buffer.size scheduler.strategy
-serialized.message.size.metrics shellbolt.max.pending skip.missing.kryo.registrations spout.wait.strategy stats.sample.rate
-submitter.principal submitter.user subprocess.timeout.secs tasks transfer.buffer.size trident.batch.emit.interval.millis tuple.serializer
-users version worker.childopts worker.gc.childopts worker.logwriter.childopts worker.max.heap.size.mb
-worker.shared.thread.pool.size
+serialized.message.size.metrics shellbolt.max.pending skip.missing.kryo.registrations spout.wait.strategy
+stats.sample.rate submitter.principal submitter.user subprocess.timeout.secs tasks transfer.buffer.size
+trident.batch.emit.interval.millis tuple.serializer users version worker.childopts worker.gc.childopts
+worker.logwriter.childopts worker.max.heap.size.mb worker.shared.thread.pool.size
 """.split()  # noqa: SIM905 (a literal list would be 55 lines of quotes)
 
 #: Keys of Storm and of pystorm's log files that are accepted and do nothing.
