@@ -168,13 +168,13 @@ class AccessLogSpout(ReplayableSpout):
     """Emits the lines of a log as they are written. Never finishes. A position is `[inode, offset]`.
 
     Args:
-        path: the log; the environment variable ACCESS_LOG wins over it.
+        path: the log; it need not exist yet.
     """
 
     outputs = ["line"]
 
     def __init__(self, path: str) -> None:
-        self.path = os.environ.get("ACCESS_LOG") or path
+        self.path = path
 
     def initialize(self, conf: Mapping[str, Any], context: Mapping[str, Any]) -> None:
         self.follower = LogFollower(self.path, warn=self.logger.warning)
