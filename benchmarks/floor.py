@@ -216,7 +216,7 @@ ROLES: dict[str, Role] = {"source": run_source, "split": run_split, "count": run
 
 
 def peak_rss_mb() -> float:
-    """This process's largest resident size so far, MB. Not getrusage: its figure survives exec and tells the parent's."""
+    """This process's largest resident size so far, MB. Not getrusage: that survives exec, so it tells the parent's."""
     with open("/proc/self/status") as lines:
         for line in lines:
             if line.startswith("VmHWM:"):
