@@ -21,7 +21,7 @@ serialized.message.size.metrics shellbolt.max.pending skip.missing.kryo.registra
 stats.sample.rate submitter.principal submitter.user subprocess.timeout.secs tasks transfer.buffer.size
 trident.batch.emit.interval.millis tuple.serializer users version worker.childopts worker.gc.childopts
 worker.logwriter.childopts worker.max.heap.size.mb worker.shared.thread.pool.size
-""".split()  # noqa: SIM905 (a literal list would be 55 lines of quotes)
+""".split()
 
 #: Keys of Storm and of pystorm's log files that are accepted and do nothing.
 NO_EFFECT_KEYS = frozenset(

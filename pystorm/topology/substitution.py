@@ -16,11 +16,12 @@ last placeholder of a line and leaves unknown ones as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pystorm.errors import Place, Problem
-from pystorm.topology.suggest import hint
+from pystorm.topology.config import is_config_key
+from pystorm.topology.suggest import hint, nearest
 from pystorm.topology.yaml_source import ListNode, MapNode, Node, ScalarNode, node_of, parse_yaml
 
 ENV_PREFIX = "ENV-"
@@ -141,7 +142,8 @@ class Substitution:
             return None
         # Only a single value is read as YAML: a password may well look like broken YAML or like a list.
         node = parse_yaml(text, place.file, []) if text.strip() and "\n" not in text else None
-        value = node.value if isinstance(node, ScalarNode) and node.plain else text
+        is_single = isinstance(node, ScalarNode) and node.plain and node.text == text.strip()
+        value = node.value if isinstance(node, ScalarNode) and is_single else text
         value = value.replace("${", "$${") if isinstance(value, str) else value
         return ScalarNode(place, value, text)
 
@@ -150,9 +152,16 @@ class Substitution:
             variable = name.removeprefix(ENV_PREFIX)
             advice = hint(variable, self._env) or f"set it, as in `{variable}=... pystorm run ...`"
             return Problem(f"${{{name}}}: the environment variable {variable!r} is not set", place, advice)
-        known = [*self._values, *self._config, TOPOLOGY_DIR]
-        advice = hint(name, known) or "declare it under config, or set it with --set"
+        advice = name_hint(name, [*self._values, *self._config]) or "declare it under config, or set it with --set"
         return Problem(f"nothing is known for ${{{name}}}", place, advice)
+
+
+def name_hint(name: str, known: Iterable[str]) -> str:
+    """What to tell somebody who wrote a name that is none; keys of configuration are offered only if they are near."""
+    names = [*known, TOPOLOGY_DIR]
+    if nearest(name, names):
+        return hint(name, names)
+    return hint(name, [other for other in names if not is_config_key(other)])
 
 
 def _at(node: Node, place: Place) -> Node:
