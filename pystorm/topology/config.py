@@ -94,11 +94,18 @@ class Settings:
         """
         return self._with(component_config, check_component_config(component_config, _nowhere))
 
+    def with_value(self, option: Option, value: Any) -> Settings:
+        """These settings with one value changed, which must be one that the option allows."""
+        return dataclasses.replace(self, **{option.attribute: _convert(option, value)})
+
     def _with(self, config: Mapping[str, Any], problems: list[Problem]) -> Settings:
         if problems:
             raise ConfigError(problems[0].message, place=problems[0].place, hint=problems[0].hint)
-        rows = [(OPTIONS_BY_KEY[key], value) for key, value in config.items() if key in OPTIONS_BY_KEY]
-        return dataclasses.replace(self, **{option.attribute: _convert(option, value) for option, value in rows})
+        settings = self
+        for key, value in config.items():
+            if key in OPTIONS_BY_KEY:
+                settings = settings.with_value(OPTIONS_BY_KEY[key], value)
+        return settings
 
 
 def check_config(

@@ -59,7 +59,7 @@ def _signature(function: Callable[..., Any]) -> Sequence[inspect.Parameter] | No
 def _problems(
     name: str, parameters: Sequence[inspect.Parameter], args: list[Any] | dict[str, Any]
 ) -> list[tuple[str, Problem]]:
-    call = f"{name}({', '.join(str(parameter).split(':')[0] for parameter in parameters)})"
+    call = f"{name}({', '.join(map(_shown, parameters))})"
     if isinstance(args, dict):
         given, problems = _named(call, parameters, args)
     else:
@@ -69,6 +69,14 @@ def _problems(
         if parameter.default is _Kind.empty and not is_variable and parameter.name not in given:
             problems.append(("", Problem(f"{call} needs the argument {parameter.name!r}")))
     return problems
+
+
+def _shown(parameter: inspect.Parameter) -> str:
+    if parameter.kind is _Kind.VAR_POSITIONAL:
+        return f"*{parameter.name}"
+    if parameter.kind is _Kind.VAR_KEYWORD:
+        return f"**{parameter.name}"
+    return parameter.name if parameter.default is _Kind.empty else f"{parameter.name}=..."
 
 
 def _named(
