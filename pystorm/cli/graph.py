@@ -56,8 +56,10 @@ def _text(topology: Topology) -> str:
         parallelism = f"x{component.parallelism}"
         lines.append(f"{component.id:<{width}}  {component.kind:<5}  {parallelism:<4}  {component.spec.class_name}")
         outputs = topology.outputs_of(component.id)
-        label_width = max((len(_edge_label(edge)) for edge in outputs), default=0)
-        lines += [f"  +-- {_edge_label(edge):-<{label_width}} --> {edge.target}" for edge in outputs]
+        width_of_labels = max((len(_edge_label(edge)) for edge in outputs), default=0)
+        for edge in outputs:
+            label = _edge_label(edge)
+            lines.append(f"  +-- {label} {'-' * (width_of_labels - len(label) + 2)}> {edge.target}")
     return "\n".join(lines)
 
 

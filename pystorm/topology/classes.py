@@ -53,7 +53,7 @@ def find_class(dotted: str, directory: str) -> Any:
     module_name, _, name = dotted.rpartition(".")
     if not module_name or not name or not all(part.isidentifier() for part in dotted.split(".")):
         return Problem(f"className {dotted!r} is not of the form module.Class", hint=_form_hint(dotted, directory))
-    module = _import(module_name, directory)
+    module = _import(module_name, dotted, directory)
     if isinstance(module, Problem):
         return module
     found = getattr(module, name, None)
@@ -71,21 +71,21 @@ def _form_hint(dotted: str, directory: str) -> str:
     return "write module.Class, for example wordcount.SplitBolt"
 
 
-def _import(name: str, directory: str) -> ModuleType | Problem:
+def _import(name: str, dotted: str, directory: str) -> ModuleType | Problem:
     _drop_stale(name.partition(".")[0], directory)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return importlib.import_module(name)
     except ModuleNotFoundError as exc:
         if exc.name and (name == exc.name or name.startswith(exc.name + ".")):
-            return _missing_module(exc.name, name, directory)
+            return _missing_module(exc.name, dotted, directory)
         advice = f"install it, or is {exc.name!r} misspelt?" if exc.name else ""
         return Problem(f"module {name!r} cannot be imported: {_reason(exc, directory)}", hint=advice)
     except (Exception, SystemExit) as exc:
         return Problem(f"module {name!r} cannot be imported: {_reason(exc, directory)}")
 
 
-def _missing_module(missing: str, name: str, directory: str) -> Problem:
+def _missing_module(missing: str, dotted: str, directory: str) -> Problem:
     parent, _, last = missing.rpartition(".")
     message = f"there is no module {missing!r}"
     if parent:
@@ -93,7 +93,7 @@ def _missing_module(missing: str, name: str, directory: str) -> Problem:
         return Problem(message, hint=hint(last, [module.name for module in pkgutil.iter_modules(paths)]))
     close = nearest(missing, _modules_in(directory))
     if close:
-        return Problem(message, hint=f"did you mean {close + name[len(missing) :]!r}?")
+        return Problem(message, hint=f"did you mean {close + dotted[len(missing) :]!r}?")
     if missing in _JAVA_ROOTS:
         return Problem(message, hint="Java components cannot run here: write the component in Python")
     return Problem(message, hint=f"it is looked for in {directory} and on Python's path")

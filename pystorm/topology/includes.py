@@ -82,7 +82,7 @@ def read_document(
     for key in [key for key in overrides if is_config_key(key) or key in config]:
         place = Place(f"--set {key}")
         config[key] = (ScalarNode(place, key, key), node_of(values.pop(key), place))
-    nodes = {key: value for key, (_, value) in config.items()}
+    nodes = {key: value for key, (_, value) in config.items() if isinstance(key, str)}
     substitution = Substitution(values=values, config=nodes, env=env, directory=directory, problems=problems)
     document = _merged(_substituted(top, substitution), files.reader)
     document.config = {key: (name, substitution.apply(value)) for key, (name, value) in config.items()}
@@ -180,7 +180,8 @@ class _FileReader:
     def _substitution(self, source: SourceFile) -> Substitution:
         """What placeholders in the names of included files can see: the including file's own config."""
         own = source.section("config")
-        config = {key.value: value for key, value in own.entries} if isinstance(own, MapNode) else {}
+        entries = own.entries if isinstance(own, MapNode) else ()
+        config = {key.value: value for key, value in entries if isinstance(key.value, str)}
         substitution = Substitution(
             values=self._overrides,
             config=config,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pystorm.errors import Problem
-from pystorm.topology.suggest import hint
+from pystorm.topology.suggest import hint, nearest
 
 _Kind = inspect.Parameter
 
@@ -86,7 +86,9 @@ def _named(
         return set(args), []
     names = [p.name for p in parameters if p.kind in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)]
     unknown = [key for key in args if key not in names]
-    return set(args), [(key, Problem(f"{call} has no argument {key!r}", hint=hint(key, names))) for key in unknown]
+    # An argument whose name is nearly right is misspelt, not missing.
+    meant = {nearest(key, names) or key for key in args}
+    return meant, [(key, Problem(f"{call} has no argument {key!r}", hint=hint(key, names))) for key in unknown]
 
 
 def _positional(

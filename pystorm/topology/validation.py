@@ -26,7 +26,6 @@ from pystorm.topology.config import (
     check_component_config,
     check_config,
     notes_on_config,
-    shown,
 )
 from pystorm.topology.definitions import Places
 from pystorm.topology.model import DEFAULT_STREAM, Component, Edge, GroupingType, ObjectSpec, Topology
@@ -124,7 +123,7 @@ class _Checker:
     def _check_name(self, what: str, name: str, place: Place | None) -> None:
         advice = "use letters, digits, '_', '-', '.' and spaces, and begin with a letter, a digit or '_'"
         if not _NAME.fullmatch(name):
-            self._report(f"{what} {shown(name)} has a character that a file's name cannot have", place, advice)
+            self._report(f"{what} {name!r} has a character that a file's name cannot have", place, advice)
         elif len(name) > _NAME_LENGTH:
             self._report(f"{what} has {len(name)} characters, at most {_NAME_LENGTH} are allowed", place)
         elif name.startswith("__"):
@@ -188,8 +187,9 @@ class _Checker:
         if isinstance(found, Problem):
             self._report(f"{what}: {found.message}", place, found.hint)
             return None
+        args_path = (*path, "constructorArgs")
         for argument, problem in constructor_problems(found, spec.args):
-            where = self.place(*path, "constructorArgs", *([argument, "#key"] if argument else []), fallback=place)
+            where = self.place(*args_path, argument, "#key") if args_path in self._places else place
             self._report(f"{what}: {problem.message}", where, problem.hint)
         for index, (name, args) in enumerate(spec.config_methods):
             where = self.place(*path, "configMethods", str(index), fallback=place)
