@@ -4,7 +4,8 @@ Small enough that writing or applying one never blocks Redis for long, large eno
 are a few hundred calls. Within one checkpoint of one component no two chunks of a scope name the same entry, so
 chunks may be applied in any order and more than once.
 
-Frames: msgpack list of [state name, [field, value, field, value, ...], [deleted field, ...]].
+Frames: msgpack, in its old form without a bytes type (Redis's cmsgpack knows no other): list of [state name, [field,
+value, field, value, ...], [deleted field, ...]].
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ class Chunk:
 
     def pack(self) -> bytes:
         """What the store keeps until the commit."""
-        packed: bytes = msgpack.packb(self.changes)
+        packed: bytes = msgpack.packb(self.changes, use_bin_type=False)
         return packed
 
 
 def unpack_changes(data: bytes) -> list[StateChanges]:
     """The inverse of `Chunk.pack`."""
-    unpacked: list[Any] = msgpack.unpackb(data)
-    return [(state, sets, deletes) for state, sets, deletes in unpacked]
+    unpacked: list[Any] = msgpack.unpackb(data, raw=True)
+    return [(state.decode(), sets, deletes) for state, sets, deletes in unpacked]
 
 
 def overlay(entries: dict[bytes, bytes], state: str, changes: list[StateChanges]) -> None:

@@ -11,11 +11,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-import msgpack
-
 from pystorm.errors import InternalError
 from pystorm.state import redis_fenced as fenced
-from pystorm.state.chunk import Chunk
+from pystorm.state.chunk import Chunk, StateChanges
 from pystorm.state.keys import Keys, quote, state_member
 from pystorm.state.redis_client import Command
 from pystorm.state.redis_fenced import FencedWriter
@@ -122,7 +120,9 @@ class _Attempt:
 
     def add(self, chunk: Chunk) -> None:
         self._lists.register(self._generation, self._component, chunk)
-        packed: bytes = msgpack.packb([(quote(state), sets, deletes) for state, sets, deletes in chunk.changes])
+        # The script makes the names of hashes from the states' names, so they are stored as they stand in keys.
+        quoted: list[StateChanges] = [(quote(state), sets, deletes) for state, sets, deletes in chunk.changes]
+        packed = Chunk(chunk.scope, chunk.component, quoted).pack()
         is_first = chunk.scope not in self._started
         self._started.add(chunk.scope)
         command = self._lists.prepare_call(
