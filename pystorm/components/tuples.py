@@ -39,4 +39,4 @@ def values_class(stream: str, fields: tuple[str, ...]) -> type:
     """The namedtuple class for the values of a stream. Names that are no Python identifiers are reachable by position only."""
     name = "".join(c if c.isalnum() else "_" for c in stream) or "stream"
     # "Values" is written first because a class name may not begin with a digit
-    return namedtuple(f"Values_{name}", fields, rename=True)  # type: ignore[misc]
+    return namedtuple(f"Values_{name}", fields, rename=True)

@@ -1,0 +1,458 @@
+"""Runs one task of a bolt: takes batches from its queue, calls `process`, acks, aligns barriers.
+
+The executor works in slices of about a millisecond: after a slice its acks are merged, and the worker looks at sockets
+and at other tasks. A bolt with
+`auto_ack` is acked in bulk, one XOR per tuple after each slice; a bolt that acks for itself has each tuple registered
+in `inflight` until it does.
+
+Invariants: a tuple is settled (acked or failed) at most once, INV-4; no input is taken while a channel of the outbox
+has no credit, INV-2.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pystorm.components.bolt import Bolt
+from pystorm.components.tuples import SYSTEM_COMPONENT, TICK_STREAM, Tuple
+from pystorm.errors import ComponentError
+from pystorm.state.current import Current
+from pystorm.topology.plan import Task
+from pystorm.worker import wire
+from pystorm.worker.aligner import BarrierAligner
+from pystorm.worker.channels import InBarrier, InBatch, InStream
+from pystorm.worker.ledger import SEQUENCE_BITS
+
+if TYPE_CHECKING:
+    from pystorm.worker.outbox import Outbox
+
+#: What one slice of processing should take, in seconds.
+SLICE_S = 0.001
+#: Tuples in a slice at the most.
+MAX_SLICE = 512
+
+_new_tuple: Callable[[Any], Tuple] = partial(tuple.__new__, Tuple)
+
+
+class TaskCurrent(Current):
+    """What the task is processing: the tuple (state needs its key) and its tree or trees (emit needs them)."""
+
+    __slots__ = ("root",)
+
+    def __init__(self) -> None:
+        self.tup: Any = None
+        self.root: Any = None
+
+
+class Services(Protocol):
+    """What executors ask of their worker."""
+
+    def send_acks(self, spout_task: int, roots: list[int], xors: list[int], from_task: int) -> None:
+        """Bring acks to the ledger of a spout task."""
+
+    def send_fails(self, spout_task: int, fails: list[tuple[int, str]], from_task: int) -> None:
+        """Bring failures to the ledger of a spout task."""
+
+    def send_credit(self, source: int, from_task: int, units: int) -> None:
+        """Give credit back to a source task."""
+
+    def tuple_failed(self, executor: BoltExecutor, root: Any, reason: str) -> bool:
+        """A tuple failed; returns True if its trees are to be failed at their ledgers."""
+
+    def user_error(self, executor: BoltExecutor, tup: Tuple | None, error: Exception) -> str:
+        """Log an exception of user code; returns it in one line."""
+
+    def crash(self, reason: str) -> None:
+        """End the worker process because of user code (`topology.bolt.on.error: crash`)."""
+
+    def on_aligned(self, executor: BoltExecutor, epoch: int) -> None:
+        """All barriers of `epoch` are in: snapshot the task and send the barrier on."""
+
+
+class Held:
+    """A tuple that a bolt has received and not settled yet."""
+
+    __slots__ = ("edge", "root", "tup")
+
+    def __init__(self, tup: Tuple, root: Any, edge: int) -> None:
+        self.tup = tup
+        self.root = root
+        self.edge = edge
+
+
+class BoltExecutor:
+    """One bolt task. Single-threaded; the worker drives it through `run_slice`, `tick` and `flush`."""
+
+    def __init__(
+        self,
+        task: Task,
+        bolt: Bolt,
+        *,
+        streams: list[InStream],
+        aligner: BarrierAligner,
+        current: TaskCurrent,
+        services: Services,
+        on_error: str,
+        tick_freq_s: float | None,
+        window: int,
+        logger: logging.Logger,
+    ) -> None:
+        self.task = task
+        self.logger = logger
+        self.bolt = bolt
+        self.outbox: Outbox  # attached right after, because it calls back into the executor
+        self.aligner = aligner
+        self.current = current
+        self.auto_ack = bool(bolt.auto_ack)
+        self.queue: deque[InBatch | InBarrier] = deque()
+        self.inflight: dict[Any, Held] = {}
+        #: tuples given back by a rollback that are not settled yet (they belong to no tree)
+        self.redelivered: set[Any] = set()
+        self.processed = 0
+        self.acked = 0
+        self.failed = 0
+        self.next_tick_s = time.monotonic() + tick_freq_s if tick_freq_s else None
+        self._tick_freq_s = tick_freq_s
+        self._parked: list[InBatch | InBarrier] = []
+        self._services = services
+        self._streams = streams
+        self._on_error = on_error
+        self._credit_step = max(1, window // 4)
+        self._ids = itertools.count(1)
+        self._acks: defaultdict[Any, int] = defaultdict(int)
+        self._has_multi = False
+        self._fails: list[tuple[int, str]] = []
+        self._owed: defaultdict[int, int] = defaultdict(int)
+        # the batch being worked on
+        self._batch: InBatch | None = None
+        self._iterator: Iterator[tuple[Tuple, Any]] = iter(())
+        self._first_id = 0
+        self._done = 0
+        self._excluded: set[int] = set()
+        self._limit = 16
+
+    # -- input -------------------------------------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a slice would do something."""
+        return (self._batch is not None or bool(self.queue)) and not self.outbox.blocked
+
+    @property
+    def backlog(self) -> Iterable[InBatch | InBarrier]:
+        """Everything that waits, oldest first."""
+        return itertools.chain(self._parked, self.queue)
+
+    def run_slice(self) -> None:
+        """Process up to a millisecond's worth of input. Call it only if `has_work`."""
+        if self._batch is None and not self._start_next():
+            return
+        batch = self._batch
+        assert batch is not None
+        done = self._done
+        count = min(self._limit, batch.count - done)
+        started = time.perf_counter()
+        if self.auto_ack:
+            self._process(islice(self._iterator, count))
+        else:
+            self._process_manual(islice(self._iterator, count), done)
+        self._adapt(time.perf_counter() - started, count)
+        self.processed += count
+        self._done = done + count
+        if self.auto_ack:
+            self._ack_slice(batch, done, done + count)
+        if self._done == batch.count:
+            self._finish_batch(batch)
+
+    def _start_next(self) -> bool:
+        """Take the next batch from the queue, handling barriers on the way."""
+        queue, aligner = self.queue, self.aligner
+        while queue:
+            item = queue.popleft()
+            if aligner.epoch and aligner.holds(item.source):
+                self._parked.append(item)
+            elif isinstance(item, InBarrier):
+                if aligner.on_barrier(item.source, item.epoch):
+                    queue.extendleft(reversed(self._parked))
+                    self._parked.clear()
+                    self._services.on_aligned(self, item.epoch)
+                    if self.outbox.blocked:
+                        return False
+            else:
+                self._begin(item)
+                return True
+        return False
+
+    def _begin(self, batch: InBatch) -> None:
+        batch.decode()
+        stream = self._streams[batch.stream]
+        make_values = partial(tuple.__new__, stream.values_class)
+        rows = batch.rows or []
+        values = map(make_values, zip(rows) if stream.is_flat else rows)
+        ids = self._ids
+        self._first_id = first = next(ids)
+        self._ids = itertools.count(first + batch.count)
+        numbers = range(first, first + batch.count)
+        tuples = map(
+            _new_tuple, zip(numbers, repeat(stream.component), repeat(stream.name), repeat(batch.source), values)
+        )
+        self._batch = batch
+        self._done = 0
+        self._iterator = zip(tuples, batch.roots) if batch.roots is not None else zip(tuples, repeat(None))
+
+    def _finish_batch(self, batch: InBatch) -> None:
+        self._batch = None
+        owed = self._owed[batch.source] + batch.cost
+        if owed >= self._credit_step:
+            self._services.send_credit(batch.source, self.task.id, owed)
+            owed = 0
+        self._owed[batch.source] = owed
+
+    def _adapt(self, took_s: float, count: int) -> None:
+        if took_s > SLICE_S:
+            self._limit = max(1, self._limit // 2)
+        elif count == self._limit and took_s < SLICE_S / 2:
+            self._limit = min(MAX_SLICE, self._limit * 2)
+
+    # -- processing --------------------------------------------------------------------------------------------
+
+    def _process(self, todo: Iterator[tuple[Tuple, Any]]) -> None:
+        current, process = self.current, self.bolt.process
+        while True:
+            try:
+                for tup, root in todo:
+                    current.tup = tup
+                    current.root = root
+                    process(tup)
+                break
+            except Exception as error:  # user code: its error fails the tuple, the task goes on with the next one
+                self._on_exception(error)
+        current.tup = current.root = None
+
+    def _process_manual(self, todo: Iterator[tuple[Tuple, Any]], position: int) -> None:
+        current, process, inflight = self.current, self.bolt.process, self.inflight
+        batch = self._batch
+        assert batch is not None
+        edges = batch.edges
+        while True:
+            try:
+                for tup, root in todo:
+                    current.tup = tup
+                    current.root = root
+                    inflight[tup.id] = Held(tup, root, edges[position] if edges else 0)
+                    position += 1
+                    process(tup)
+                break
+            except Exception as error:  # user code, as above
+                self._on_exception(error)
+        current.tup = current.root = None
+
+    def redeliver(self, component: str, stream: InStream, source: int, row: list[Any]) -> None:
+        """Give a tuple that a checkpoint kept back to the bolt. It belongs to no tree any more."""
+        values: Any = partial(tuple.__new__, stream.values_class)(row)
+        tup = Tuple(next(self._ids), component, stream.name, source, values)
+        if not self.auto_ack:
+            self.redelivered.add(tup.id)
+            self.inflight[tup.id] = Held(tup, None, 0)
+        self.current.tup, self.current.root = tup, None
+        try:
+            self.bolt.process(tup)
+        except Exception as error:  # user code, as above
+            self._on_exception(error)
+        finally:
+            self.current.tup = self.current.root = None
+        self.processed += 1
+
+    def tick(self, now_s: float) -> None:
+        """Call `process_tick` if it is due."""
+        if self.next_tick_s is None or now_s < self.next_tick_s or self.outbox.blocked:
+            return
+        freq = self._tick_freq_s or 0
+        # ticks that a slow bolt missed are not made up for
+        self.next_tick_s = max(self.next_tick_s + freq, now_s)
+        tup = Tuple(next(self._ids), SYSTEM_COMPONENT, TICK_STREAM, -1, (freq,))
+        try:
+            self.bolt.process_tick(tup)
+        except Exception as error:  # user code: there is no tuple to fail, so it is logged, or crashes
+            reason = self._services.user_error(self, tup, error)
+            if self._on_error == "crash":
+                self._services.crash(reason)
+
+    def _on_exception(self, error: Exception) -> None:
+        tup = self.current.tup
+        reason = self._services.user_error(self, tup, error)
+        if self._on_error == "crash":
+            self._services.crash(reason)
+        if tup.id not in self.inflight and not self.auto_ack:
+            return  # the bolt settled the tuple itself before it raised
+        if self._on_error == "dead-letter":
+            self._dead_letter(tup, error)
+        elif self.bolt.auto_fail:
+            self._settle_failed(tup, reason)
+        elif self.auto_ack:
+            self._excluded.add(tup.id)
+
+    def _dead_letter(self, tup: Tuple, error: Exception) -> None:
+        import traceback
+
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        roots = self.current_roots()
+        self.outbox.place([f"{type(error).__name__}: {error}", text, list(tup.values)], "dead_letter", roots, None)
+        if not self.auto_ack:
+            self.ack(tup)
+
+    # -- settling ----------------------------------------------------------------------------------------------
+
+    def _ack_slice(self, batch: InBatch, start: int, end: int) -> None:
+        """Ack the tuples of the slice that just ran, but not those that failed."""
+        roots, edges = batch.roots, batch.edges
+        excluded = self._excluded
+        self.acked += end - start - len(excluded)
+        if roots is None or edges is None:
+            excluded.clear()
+            return
+        if start or end < batch.count:
+            roots, edges = roots[start:end], edges[start:end]
+        acks = self._acks
+        if not excluded:
+            for root, edge in zip(roots, edges):
+                acks[root] ^= edge
+        else:
+            for number, root, edge in zip(itertools.count(self._first_id + start), roots, edges):
+                if number not in excluded:
+                    acks[root] ^= edge
+            excluded.clear()
+        if batch.kind != wire.SINGLE:  # a local batch, or one with tuples of several trees
+            self._has_multi = True
+
+    def current_roots(self) -> Any:
+        """Roots of the tuple being processed.
+
+        Raises:
+            ComponentError: the bolt settled it already.
+        """
+        tup = self.current.tup
+        if self.auto_ack:
+            if tup.id in self._excluded:
+                raise self._settled_error(tup, "anchored to")
+            return self.current.root
+        held = self.inflight.get(tup.id)
+        if held is None:
+            raise self._settled_error(tup, "anchored to")
+        return held.root
+
+    def roots_of(self, anchors: Iterable[Any]) -> Any:
+        """Union of the roots of several anchors: None, one root, or a tuple of roots.
+
+        Raises:
+            ComponentError: an anchor was settled already, or was never given to this task.
+        """
+        found: dict[int, None] = {}
+        for anchor in anchors:
+            root = self._held(anchor, "anchored to").root
+            if isinstance(root, tuple):
+                found.update(dict.fromkeys(root))
+            elif root is not None:
+                found[root] = None
+        if len(found) > 1:
+            self._has_multi = True
+            return tuple(found)
+        return next(iter(found), None)
+
+    def _held(self, tup_or_id: Any, verb: str) -> Held:
+        tup_id = tup_or_id.id if isinstance(tup_or_id, Tuple) else tup_or_id
+        held = self.inflight.get(tup_id)
+        if held is not None:
+            return held
+        current = self.current.tup
+        if self.auto_ack and current is not None and current.id == tup_id and tup_id not in self._excluded:
+            return Held(current, self.current.root, 0)
+        raise self._settled_error(tup_or_id, verb)
+
+    def _settled_error(self, tup: Any, verb: str) -> ComponentError:
+        return ComponentError(
+            f"component {self.task.component!r}, task {self.task.id}: {verb} tuple {tup!r}, which was acked or failed "
+            "before (or never came to this task)"
+        )
+
+    def ack(self, tup: Any) -> None:
+        """The bolt acks a tuple."""
+        if self.auto_ack:
+            raise ComponentError(
+                f"component {self.task.component!r}: ack called although auto_ack is on, which acks every tuple when "
+                "process returns; set auto_ack = False on the class to ack by hand"
+            )
+        held = self._held(tup, "acked")
+        del self.inflight[held.tup.id]
+        self.redelivered.discard(held.tup.id)
+        self.acked += 1
+        if isinstance(held.root, tuple):
+            self._has_multi = True
+        if held.root is not None:
+            self._acks[held.root] ^= held.edge
+
+    def fail(self, tup: Any, reason: str = "") -> None:
+        """The bolt fails a tuple."""
+        held = self._held(tup, "failed")
+        self._settle_failed(held.tup, reason or f"failed by component {self.task.component!r}, task {self.task.id}")
+
+    def _settle_failed(self, tup: Tuple, reason: str) -> None:
+        held = self.inflight.pop(tup.id, None)
+        root = held.root if held else self.current.root
+        if self.auto_ack:
+            self._excluded.add(tup.id)
+        self.redelivered.discard(tup.id)
+        self.failed += 1
+        self.fail_roots(root, reason)
+
+    def fail_roots(self, root: Any, reason: str) -> None:
+        """Fail trees."""
+        if not self._services.tuple_failed(self, root, reason):
+            return
+        for one in root if isinstance(root, tuple) else (root,):
+            if one is not None:
+                self._fails.append((one, reason))
+
+    def add_edges(self, roots: Iterable[Any], edges: Iterable[int]) -> None:
+        """Note the edge ids of tuples that are about to leave (the outbox calls this)."""
+        acks = self._acks
+        for root, edge in zip(roots, edges):
+            acks[root] ^= edge
+
+    def flush(self) -> None:
+        """Send what waits in the outbox, then acks and failures."""
+        self.outbox.flush()
+        if self._acks:
+            self._send_acks()
+        if self._fails:
+            self._send_fails()
+
+    def _send_acks(self) -> None:
+        acks: dict[Any, int] = self._acks
+        self._acks = defaultdict(int)
+        acks.pop(None, None)
+        if self._has_multi:
+            for key in [key for key in acks if isinstance(key, tuple)]:
+                xor = acks.pop(key)
+                for root in key:
+                    acks[root] = acks.get(root, 0) ^ xor
+        by_spout: defaultdict[int, list[int]] = defaultdict(list)
+        for root in acks:
+            by_spout[root >> SEQUENCE_BITS].append(root)
+        for spout_task, roots in by_spout.items():
+            self._services.send_acks(spout_task, roots, [acks[root] for root in roots], self.task.id)
+
+    def _send_fails(self) -> None:
+        fails, self._fails = self._fails, []
+        by_spout: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
+        for root, reason in fails:
+            by_spout[root >> SEQUENCE_BITS].append((root, reason))
+        for spout_task, entries in by_spout.items():
+            self._services.send_fails(spout_task, entries, self.task.id)

@@ -1,0 +1,155 @@
+"""The ack ledger: which tuple trees of one spout task are open, and when each completes.
+
+Theory of operation. Every delivered tuple of a tree has a random 64-bit edge id. The ledger keeps one number per tree,
+the XOR of every edge id reported so far: once when the tuple is sent, once when it is acked. An id that was reported
+twice cancels, so the number is 0 exactly when every tuple that was sent was also acked (up to a chance of 2**-64), in
+whatever order the reports arrive. A tree is opened with its own root id as a guard; `seal` takes the guard out once the
+ids of all tuples that the spout itself sent are in, so a fast ack of the first copy cannot complete a tree whose second
+copy still waits in a buffer.
+
+Invariants: a tree ends in exactly one of completed, failed, timed out, dropped; a root is never opened twice; reports
+about ended trees change nothing. XOR is not idempotent, so links must deliver every report at most once.
+
+Root ids are 64 bits: the spout's task id in the upper 16, a sequence number in the lower 48. Sequence numbers never
+repeat within a process, and no edge id is 0.
+
+Source: Storm's acker (nathanmarz/storm storm-core/src/clj/backtype/storm/daemon/acker.clj; apache/storm
+docs/Acking-framework-implementation.md). Storm's acker is a task of its own with an init message; here the ledger is
+beside the spout and opening is a local call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from pystorm.errors import InternalError
+
+#: Bits of a root id that hold the sequence number; the task id is above them.
+SEQUENCE_BITS = 48
+SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
+
+
+def spout_task_of(root: int) -> int:
+    """The task id of the spout that opened a root."""
+    return root >> SEQUENCE_BITS
+
+
+class AckLedger:
+    """Open tuple trees of one spout task. Plain data: no clock, no socket; times are arguments in seconds."""
+
+    __slots__ = ("_base", "_marks", "_next", "_touched", "last_seen", "messages", "unsealed", "values")
+
+    def __init__(self, task_id: int) -> None:
+        self._base = task_id << SEQUENCE_BITS
+        self._next = self._base
+        #: root -> XOR of the reported edge ids
+        self.values: dict[int, int] = {}
+        #: root -> whatever the spout wants back when the tree ends
+        self.messages: dict[int, Any] = {}
+        #: roots opened since the last `seal`
+        self.unsealed: list[int] = []
+        #: root -> task that last reported about it
+        self.last_seen: dict[int, int] = {}
+        #: (time, first root opened after it), oldest first: ages of all trees without a timestamp on each
+        self._marks: deque[tuple[float, int]] = deque()
+        #: root -> when a worker last said that the tree's tuple waits in its queue
+        self._touched: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def open(self, message: Any) -> int:
+        """Open a tree; returns its root id."""
+        self._next = root = self._next + 1
+        self.values[root] = root
+        self.messages[root] = message
+        self.unsealed.append(root)
+        return root
+
+    def add_edges(self, roots: Iterable[int], edges: Iterable[int]) -> None:
+        """Note the edge ids of tuples that the spout sends. Roots that ended meanwhile are skipped."""
+        values = self.values
+        for root, edge in zip(roots, edges):
+            if root in values:
+                values[root] ^= edge
+
+    def seal(self) -> list[int]:
+        """Take out the guards of the trees opened since the last call; returns those that are complete by now."""
+        values = self.values
+        complete = []
+        for root in self.unsealed:
+            value = values.get(root)
+            if value is None:
+                continue
+            value ^= root
+            values[root] = value
+            if not value:
+                complete.append(root)
+        self.unsealed.clear()
+        return complete
+
+    def apply(self, roots: Iterable[int], xors: Iterable[int], task_id: int) -> list[int]:
+        """Merge acks that `task_id` reported; returns the roots that are complete. They stay until `close`."""
+        values = self.values
+        complete = []
+        seen = self.last_seen
+        for root, xor in zip(roots, xors):
+            value = values.get(root)
+            if value is None:
+                continue
+            value ^= xor
+            values[root] = value
+            if value:
+                seen[root] = task_id
+            else:
+                complete.append(root)
+        return complete
+
+    def close(self, root: int) -> Any:
+        """End a tree, for whatever reason; returns its message.
+
+        Raises:
+            InternalError: the tree is not open.
+        """
+        if root not in self.values:
+            raise InternalError(f"tree {root:#x} is not open")
+        del self.values[root]
+        self.last_seen.pop(root, None)
+        self._touched.pop(root, None)
+        return self.messages.pop(root)
+
+    def touch(self, roots: Iterable[int], now_s: float) -> None:
+        """A worker says that these trees have tuples waiting in its queues: they are slow, not stuck."""
+        for root in roots:
+            if root in self.values:
+                self._touched[root] = now_s
+
+    def expire(self, now_s: float, timeout_s: float) -> list[int]:
+        """The trees that were opened, and last touched, at least `timeout_s` ago. Call it about ten times per timeout.
+
+        A tree is reported between `timeout_s` and `timeout_s` plus the time between two calls after it was opened.
+        """
+        self._marks.append((now_s, self._next + 1))
+        limit = now_s - timeout_s
+        cutoff = 0
+        while self._marks and self._marks[0][0] <= limit:
+            cutoff = self._marks.popleft()[1]
+        if cutoff:
+            # the mark stays, so that trees older than it are found again while they are being touched
+            self._marks.appendleft((limit, cutoff))
+        expired = []
+        for root in self.values:  # insertion order is age
+            if root >= cutoff:
+                break
+            if self._touched.get(root, limit) <= limit:
+                expired.append(root)
+        return expired
+
+    def drop_all(self) -> list[tuple[int, Any]]:
+        """End every tree (a rollback); returns (root, message) by age."""
+        dropped = [(root, self.messages[root]) for root in self.values]
+        for table in (self.values, self.messages, self.last_seen, self._touched, self.unsealed):
+            table.clear()
+        return dropped

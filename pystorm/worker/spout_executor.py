@@ -1,0 +1,398 @@
+"""Runs one task of a spout: calls `next_tuple`, keeps the ledger of its trees, releases and replays messages.
+
+What happens to a message (INV-5, INV-9):
+
+- its tree completes: without checkpoints the message is released (`ack`) at once; with checkpoints it is released when a
+  checkpoint is committed whose barrier the spout sent after the tree was complete, so that every effect of the message
+  is before the cut;
+- its tree fails or times out: `Spout.fail` with the reason, a replayable spout's message is emitted again after a pause
+  that grows with each failure; in exactly-once the topology rolls back instead;
+- a rollback: every message that was not released fails (`Spout`), or the source is read again from the committed
+  position (`ReplayableSpout`).
+
+A snapshot of a replayable spout in at-least-once also holds the messages that were open when the barrier was sent: a
+bolt may work on them only after the cut, and the committed position is past them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pystorm.components.spout import ReplayableSpout, Spout
+from pystorm.errors import ComponentError
+from pystorm.topology.config import Guarantee, Settings
+from pystorm.topology.plan import Plan, Task
+from pystorm.worker.ledger import AckLedger
+
+if TYPE_CHECKING:
+    from pystorm.worker.outbox import Outbox
+
+#: What one slice of `next_tuple` calls should take, in seconds.
+SLICE_S = 0.001
+#: `next_tuple` calls in a slice at the most.
+MAX_BURST = 1024
+#: Longest pause between `next_tuple` calls of a spout that has nothing, as a multiple of the configured wait.
+MAX_IDLE_FACTOR = 16
+#: First and longest pause before a failed message is emitted again, in seconds.
+RETRY_FIRST_S, RETRY_LONGEST_S = 0.01, 5.0
+
+
+class Message:
+    """What a replayable spout emitted, kept until its tree is complete."""
+
+    __slots__ = ("fails", "partition", "position", "stream", "values")
+
+    def __init__(self, values: Any, stream: str | None, partition: str, position: Any, fails: int = 0) -> None:
+        self.values = values
+        self.stream = stream
+        self.partition = partition
+        self.position = position
+        self.fails = fails
+
+    def to_wire(self) -> list[Any]:
+        """For the snapshot."""
+        return [list(self.values), self.stream, self.partition, self.position]
+
+
+class SpoutServices(Protocol):
+    """What a spout executor asks of its worker."""
+
+    def request_rollback(self, reason: str) -> None:
+        """Exactly-once: a tuple failed, the topology has to go back to its last checkpoint."""
+
+    def give_up(self, reason: str) -> None:
+        """End the run: a message cannot be processed."""
+
+    def message_failed(self, task: Task, reason: str) -> None:
+        """Log a failure."""
+
+
+class SpoutExecutor:
+    """One spout task. Single-threaded; the worker drives it."""
+
+    def __init__(
+        self,
+        task: Task,
+        spout: Spout,
+        plan: Plan,
+        settings: Settings,
+        services: SpoutServices,
+        *,
+        has_checkpoints: bool,
+        ledger: AckLedger,
+        logger: logging.Logger,
+    ) -> None:
+        self.task = task
+        self.logger = logger
+        self.spout = spout
+        self.outbox: Outbox  # attached right after, because it calls back into the executor
+        self.ledger = ledger
+        self.is_replayable = isinstance(spout, ReplayableSpout)
+        self.is_finished = False
+        self.is_draining = False
+        self.emitted = 0
+        self.acked = 0
+        self.failed = 0
+        self.wake_s = 0.0
+        self.positions: dict[str, Any] = {}
+        self._plan = plan
+        self._services = services
+        self._guarantee = settings.guarantee
+        self._timeout_s = settings.message_timeout_s if settings.message_timeouts_enabled else 0.0
+        self._next_expire_s = 0.0
+        self._max_pending = settings.max_spout_pending
+        self._max_fails = settings.spout_max_fails
+        self._wait_s = settings.spout_wait_ms / 1000
+        self._idle_factor = 1
+        self._burst = 1
+        self._has_checkpoints = has_checkpoints
+        self._retries: list[tuple[float, int, Message]] = []
+        self._order = itertools.count()
+        self._completed: list[Any] = []
+        self._releasing: dict[int, list[Any]] = {}
+        self._committing: dict[int, dict[str, Any]] = {}
+        self._fail_takes_reason = _takes_reason(spout.fail)
+
+    # -- emitting ----------------------------------------------------------------------------------------------
+
+    def build_emit(self) -> Callable[..., Any]:
+        """The emit function of the spout."""
+        return self._emit_replayable if self.is_replayable else self._emit_plain
+
+    def _emit_replayable(
+        self, values: Any, *, position: Any, partition: str = "", stream: str | None = None
+    ) -> list[int] | None:
+        if partition not in self.positions:
+            raise ComponentError(
+                f"spout {self.task.component!r}, task {self.task.id} emitted for partition {partition!r}, which is not "
+                f"one of its own ({sorted(self.positions)})"
+            )
+        guarantee = self._guarantee
+        if guarantee is Guarantee.AT_MOST_ONCE:
+            root = None
+        elif guarantee is Guarantee.AT_LEAST_ONCE:
+            root = self.ledger.open(Message(values, stream, partition, position))
+        else:
+            root = self.ledger.open(None)
+        try:
+            self.outbox.place(values, stream, root, None)
+        except ComponentError:
+            self._forget(root)
+            raise
+        self.positions[partition] = position
+        self.emitted += 1
+        return None
+
+    def _emit_plain(
+        self,
+        values: Any,
+        tup_id: Any = None,
+        stream: str | None = None,
+        direct_task: int | None = None,
+        need_task_ids: bool = False,
+    ) -> list[int] | None:
+        is_tracked = tup_id is not None and self._guarantee is not Guarantee.AT_MOST_ONCE
+        root = self.ledger.open((tup_id,)) if is_tracked else None
+        try:
+            targets = self.outbox.place(values, stream, root, direct_task)
+        except ComponentError:
+            self._forget(root)
+            raise
+        if tup_id is not None and not is_tracked:
+            # as in Storm without ackers: the message counts as processed once it is sent
+            self._completed.append(tup_id)
+        self.emitted += 1
+        return [buffer.channel.destination for buffer in targets] if need_task_ids else None
+
+    def _forget(self, root: int | None) -> None:
+        if root is not None:
+            self.ledger.close(root)
+
+    # -- the loop's view ---------------------------------------------------------------------------------------
+
+    @property
+    def open(self) -> int:
+        """Messages that are neither complete nor given up."""
+        return len(self.ledger) + len(self._retries)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will come from this task, and all that came is complete."""
+        return (self.is_finished or self.is_draining) and not self.open
+
+    def can_run(self, now_s: float) -> bool:
+        """Whether a slice would do something."""
+        if self.outbox.blocked:
+            return False
+        if self._retries and self._retries[0][0] <= now_s:
+            return True
+        return self._can_emit() and now_s >= self.wake_s
+
+    def _can_emit(self) -> bool:
+        return (
+            not self.is_finished
+            and not self.is_draining
+            and not self.outbox.blocked
+            and (self._max_pending is None or len(self.ledger) < self._max_pending)
+        )
+
+    def next_wake_s(self, now_s: float) -> float:
+        """When the loop should look again, if nothing else happens."""
+        wake = self._retries[0][0] if self._retries else now_s + 60
+        if self._can_emit():
+            wake = min(wake, self.wake_s)
+        if self._timeout_s and self.ledger.values:
+            wake = min(wake, self._next_expire_s)
+        return wake
+
+    def run_slice(self, now_s: float) -> None:
+        """Replay what is due, then call `next_tuple` for about a millisecond or until it has nothing."""
+        self._replay(now_s)
+        if not self._can_emit() or now_s < self.wake_s:
+            return
+        next_tuple = self.spout.next_tuple
+        calls = 0
+        is_idle = False
+        for calls in range(1, self._burst + 1):
+            before = self.emitted
+            next_tuple()
+            if self.emitted == before:
+                is_idle = True
+                break
+            if not self._can_emit():
+                break
+        took_s = time.monotonic() - now_s
+        if took_s > SLICE_S:
+            self._burst = max(1, self._burst // 2)
+        elif calls == self._burst and took_s < SLICE_S / 2:
+            self._burst = min(MAX_BURST, self._burst * 2)
+        if is_idle and calls == 1:
+            self.wake_s = now_s + took_s + self._wait_s * self._idle_factor
+            self._idle_factor = min(MAX_IDLE_FACTOR, self._idle_factor * 2)
+        else:
+            self._idle_factor = 1
+        if self._completed and not self._has_checkpoints:
+            self._release(self._take_completed())
+
+    def flush(self) -> None:
+        """Send what waits in the outbox and take the guards off the new trees."""
+        self.outbox.flush()
+        if self.ledger.unsealed:
+            self._on_complete(self.ledger.seal())
+
+    def expire(self, now_s: float) -> None:
+        """Time out trees without progress."""
+        if not self._timeout_s or now_s < self._next_expire_s:
+            return
+        self._next_expire_s = now_s + self._timeout_s / 10
+        for root in self.ledger.expire(now_s, self._timeout_s):
+            task = self._plan.tasks.get(self.ledger.last_seen.get(root, 0))
+            seen = f"last seen at component {task.component!r}, task {task.id}" if task else "never acked by any bolt"
+            self.on_fail(root, f"timed out after {self._timeout_s:g} s, {seen}")
+
+    # -- ends of trees -----------------------------------------------------------------------------------------
+
+    def on_acks(self, roots: Iterable[int], xors: Iterable[int], from_task: int) -> None:
+        """Acks arrived."""
+        self._on_complete(self.ledger.apply(roots, xors, from_task))
+
+    def _on_complete(self, roots: list[int]) -> None:
+        if not roots:
+            return
+        self.acked += len(roots)
+        close = self.ledger.close
+        if self.is_replayable:
+            for root in roots:
+                close(root)
+            return
+        self._completed.extend([close(root)[0] for root in roots])
+        if not self._has_checkpoints:
+            self._release(self._take_completed())
+
+    def _take_completed(self) -> list[Any]:
+        completed, self._completed = self._completed, []
+        return completed
+
+    def _release(self, tup_ids: list[Any]) -> None:
+        ack = self.spout.ack
+        for tup_id in tup_ids:
+            ack(tup_id)
+
+    def on_fail(self, root: int, reason: str) -> None:
+        """A tree failed; later news of the same tree is ignored."""
+        if root not in self.ledger.values:
+            return
+        self.failed += 1
+        if self._guarantee is Guarantee.EXACTLY_ONCE:
+            self.ledger.close(root)
+            self._services.request_rollback(reason)
+            return
+        message = self.ledger.close(root)
+        self._services.message_failed(self.task, reason)
+        if isinstance(message, Message):
+            self._retry_later(message, reason)
+        else:
+            self._call_fail(message[0], reason)
+
+    def _call_fail(self, tup_id: Any, reason: str) -> None:
+        if self._fail_takes_reason:
+            self.spout.fail(tup_id, reason)
+        else:
+            self.spout.fail(tup_id)
+
+    def _retry_later(self, message: Message, reason: str) -> None:
+        message.fails += 1
+        if message.fails > self._max_fails:
+            shown = repr(list(message.values))
+            shown = shown if len(shown) < 500 else shown[:500] + "..."
+            self._services.give_up(
+                f"spout {self.task.component!r}: the message {shown} (partition {message.partition!r}, position "
+                f"{message.position!r}) failed {message.fails} times, last: {reason}; mend the bolt and run again (it "
+                "resumes before this message), or set topology.bolt.on.error: dead-letter"
+            )
+        pause = min(RETRY_FIRST_S * 2 ** (message.fails - 1), RETRY_LONGEST_S)
+        heapq.heappush(self._retries, (time.monotonic() + pause, next(self._order), message))
+
+    def _replay(self, now_s: float) -> None:
+        while self._retries and self._retries[0][0] <= now_s and not self.outbox.blocked:
+            message = heapq.heappop(self._retries)[2]
+            root = self.ledger.open(message)
+            self.outbox.place(message.values, message.stream, root, None)
+
+    # -- checkpoints -------------------------------------------------------------------------------------------
+
+    def snapshot(self, epoch: int) -> dict[str, Any]:
+        """What the checkpoint has to keep of this task. The caller sends the barrier right after."""
+        self._releasing[epoch] = self._take_completed()
+        if not self.is_replayable:
+            return {}
+        self._committing[epoch] = dict(self.positions)
+        pending: list[Any] = []
+        if self._guarantee is Guarantee.AT_LEAST_ONCE:
+            pending = [m.to_wire() for m in self.ledger.messages.values()]
+            pending += [m.to_wire() for _, _, m in self._retries]
+        return {"positions": dict(self.positions), "pending": pending}
+
+    def on_committed(self, epoch: int) -> None:
+        """Checkpoint `epoch` is committed: release what it covers."""
+        self._release(self._releasing.pop(epoch, []))
+        positions = self._committing.pop(epoch, None)
+        if positions and isinstance(self.spout, ReplayableSpout):
+            for partition, position in positions.items():
+                self.spout.committed(partition, position)
+
+    def restore(self, positions: dict[str, Any], pending: list[list[Any]], reason: str) -> None:
+        """Start or start again from a checkpoint.
+
+        Args:
+            positions: committed positions of the component's partitions, of all its tasks.
+            pending: messages to emit again.
+            reason: why; given to `fail` for the messages that were in flight.
+        """
+        open_trees = self.ledger.drop_all()
+        unreleased = list(itertools.chain.from_iterable(self._releasing.values())) + self._take_completed()
+        self._releasing.clear()
+        self._committing.clear()
+        self._retries.clear()
+        self.wake_s = 0.0
+        if not isinstance(self.spout, ReplayableSpout):
+            self.failed += len(open_trees)
+            for tup_id in [*unreleased, *(message[0] for _, message in open_trees)]:
+                self._call_fail(tup_id, reason)
+            return
+        if self._guarantee is Guarantee.AT_MOST_ONCE and self.positions:
+            return  # this spout lived through the failure: going back would send messages twice
+        partitions = _checked_partitions(self.spout, self.task)
+        tasks = len(self._plan.tasks_of[self.task.component])
+        mine = [name for i, name in enumerate(partitions) if i % tasks == self.task.index]
+        self.positions = {name: positions.get(name) for name in mine}
+        self.is_finished = not mine
+        for name in mine:
+            self.spout.seek(name, self.positions[name])
+        now_s = time.monotonic()
+        for entry in pending:
+            heapq.heappush(self._retries, (now_s, next(self._order), Message(*entry)))
+
+
+def _checked_partitions(spout: ReplayableSpout, task: Task) -> list[str]:
+    partitions = list(spout.partitions())
+    wrong = [p for p in partitions if not isinstance(p, str)]
+    if wrong or len(set(partitions)) != len(partitions):
+        raise ComponentError(
+            f"spout {task.component!r}: partitions() must return a list of different strings, got {partitions!r}"
+        )
+    return partitions
+
+
+def _takes_reason(fail: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(fail).bind("id", "reason")
+    except TypeError:
+        return False
+    return True
