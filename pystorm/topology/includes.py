@@ -105,7 +105,7 @@ class _FileReader:
 
     def read(self, path: Path, chain: tuple[Path, ...]) -> SourceFile | None:
         """The file at `path`, included by the files of `chain` from the top down."""
-        self._seen.add(os.path.realpath(path))
+        self._seen.add(_real(path))
         root = read_yaml(path, self.reader.problems)
         if root is None:
             return None
@@ -134,12 +134,12 @@ class _FileReader:
         if not name:
             return
         target = self._find(name[0], chain[-1].parent, is_resource)
-        real = os.path.realpath(target)
-        if real in {os.path.realpath(path) for path in chain}:
+        real = _real(target)
+        if real in {_real(path) for path in chain}:
             names = " -> ".join(str(path) for path in (*chain, target))
             self.reader.report(f"includes go in a circle: {names}", name[1], "remove one of them")
         elif real not in self._seen:
-            if not target.is_file():
+            if not os.path.isfile(target):
                 self.reader.report(f"the included file {str(target)!r} does not exist", name[1], _near(target))
                 return
             included = self.read(target, chain)
@@ -193,10 +193,18 @@ class _FileReader:
         return substitution
 
 
+def _real(path: Path) -> str:
+    """What makes two paths one file. A name with a NUL character is nobody's."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return str(path)
+
+
 def _near(path: Path) -> str:
     try:
         names = sorted(entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"})
-    except OSError:
+    except (OSError, ValueError):
         return f"there is no directory {str(path.parent)!r} either"
     return hint(path.name, names)
 
