@@ -242,7 +242,7 @@ class _Converter:
         elif text == node.value and node.tag not in (_TAG + "str", _TAG + "timestamp", _TAG + "value"):
             try:
                 return ScalarNode(place, self._scalars.construct_object(node), text, plain)
-            except (yaml.YAMLError, ValueError, KeyError, OverflowError):
+            except (yaml.YAMLError, ValueError, LookupError):  # PyYAML indexes into an empty `!!int`
                 kind = node.tag.removeprefix(_TAG)
                 self._problem(f"{text[:60]!r} is not a valid value of YAML's type {kind}", place, "quote it for text")
         return ScalarNode(place, text, text, plain)
