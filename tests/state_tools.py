@@ -26,7 +26,9 @@ def record(generation: int, epoch: int, **fields: Any) -> CheckpointRecord:
     )
 
 
-def chunk(scope: str, *, component: str = "count", state: str = "counts", deletes: Iterable[Any] = (), **sets: Any) -> Chunk:
+def chunk(
+    scope: str, *, component: str = "count", state: str = "counts", deletes: Iterable[Any] = (), **sets: Any
+) -> Chunk:
     """A chunk that sets the keywords and deletes keys."""
     flat = [item for key, value in sets.items() for item in (pack(key), pack(value))]
     return Chunk(scope, component, [(state, flat, [pack(key) for key in deletes])])

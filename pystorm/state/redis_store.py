@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import redis
-
+from pystorm.errors import ConfigError, InternalError
 from pystorm.state import redis_fenced as fenced
 from pystorm.state.chunk import Chunk
 from pystorm.state.keys import ALL_TOPOLOGIES, Keys, parse_state_member, topology_of
@@ -163,9 +162,11 @@ class RedisStore:
 
     def check_persistence(self) -> str | None:
         """A warning if this Redis keeps nothing on disk; None if it does, or does not say."""
-        info, save = self._client.outcomes([("INFO", "persistence"), ("CONFIG", "GET", "save")])
-        if isinstance(info, redis.ResponseError) or isinstance(save, redis.ResponseError):
-            return None  # a managed Redis may forbid both; its operator then knows about persistence
+        self.ping()  # a refused login is an error here as anywhere
+        try:
+            info, save = self._client.pipeline([("INFO", "persistence"), ("CONFIG", "GET", "save")])
+        except (ConfigError, InternalError):
+            return None  # a managed Redis may forbid or lack both commands; its operator knows about persistence
         if b"aof_enabled:1" in info or (len(save) == 2 and save[1]):
             return None
         return (

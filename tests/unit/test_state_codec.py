@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from pystorm.errors import ConfigError
 from pystorm.state.codec import EntryPacker, decode_entry, split_packed_list, to_jsonable
 from pystorm.state.record import CheckpointRecord, unpack_record
-from pystorm.errors import ConfigError
 from pystorm.values import pack
 
 UTC = datetime.timezone.utc

@@ -224,7 +224,7 @@ def test_a_stale_generation_can_write_nothing(new_store: NewStore, name: str) ->
     zombie.commit(old, record(old, 1))
     zombie.write_snapshot(old, 1, 0, b"held")
     heir.acquire(["1"])  # the heir has fewer scopes: the others are fenced all the same
-    with pytest.raises(StaleGeneration, match="generation 1 must not write to .*generation 2 owns it"):
+    with pytest.raises(StaleGeneration, match=r"generation 1 must not write to .*generation 2 owns it"):
         STALE_WRITES[name](zombie, old)
     assert committed(heir, "0") == {"a": 1}
     assert content(heir, *SCOPES) == {}
