@@ -5,7 +5,7 @@ small immutable kinds: `ScalarNode`, `ListNode`, `MapNode`. Only YAML's plain da
 Everything that is wrong goes into a list of problems, and reading goes on as far as it can.
 
 Placeholders `${name}` are hidden from YAML: `{k: ${v}}` is no YAML, as a brace opens a map. Before parsing, every
-special character of a placeholder is replaced by one private character of Unicode, one for one, so that lines and
+ASCII character of a placeholder is replaced by one private character of Unicode, one for one, so that lines and
 columns stay right; afterwards they are put back.
 
 What does not work and why: dates and times stay text, as in YAML 1.2, since neither JSON nor msgpack carries them;
@@ -173,7 +173,7 @@ def _free_private_stretch(text: str) -> int:
 
 
 def _hide(placeholder: str, base: int) -> str:
-    return "".join(chr(base + ord(c)) if ord(c) < 0x80 and not c.isalnum() else c for c in placeholder)
+    return "".join(chr(base + ord(c)) if ord(c) < 0x80 else c for c in placeholder)
 
 
 def _show(text: str, base: int) -> str:
