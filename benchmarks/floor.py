@@ -46,6 +46,8 @@ MAX_PENDING = 20_000
 #: what ends a stream
 STOP = b""
 READY, DONE = b"ready", b"done"
+#: a process that hears nothing for so long takes the run for stalled: a lost ack would otherwise hang it for ever
+STALL_MS = 20_000
 
 Role = Callable[["Wires"], dict[str, Any]]
 
@@ -56,6 +58,7 @@ class Wires:
     def __init__(self, directory: str, path: str, tracked: bool, batch_size: int) -> None:
         self.directory, self.path, self.tracked, self.batch_size = directory, path, tracked, batch_size
         self.context = zmq.Context()
+        self.context.setsockopt(zmq.RCVTIMEO, STALL_MS)
 
     def pull(self, name: str) -> zmq.Socket[bytes]:
         """The inbound socket of that name, bound."""
@@ -226,7 +229,12 @@ def peak_rss_mb() -> float:
 
 def child_main(role: str, report: Connection, settings: tuple[str, str, bool, int]) -> None:
     """What each of the three processes runs."""
-    figures = ROLES[role](Wires(*settings))
+    try:
+        figures = ROLES[role](Wires(*settings))
+    except zmq.Again:
+        raise RuntimeError(
+            f"floor: {role} heard nothing for {STALL_MS / 1000:g} s, a message or an ack is lost"
+        ) from None
     report.send(figures | {"peak_rss_mb": peak_rss_mb()})
 
 

@@ -41,7 +41,7 @@ def test_a_process_and_what_it_started_are_found():
         child = processes.descendants(pid)[1]
         launch.wait_until(lambda: processes.short_name(child) == "sleep", "exec")
         assert processes.figures(child).peak_rss_mb > 0
-    assert processes.figures(child) is None
+    launch.wait_until(lambda: processes.figures(child) is None, "the child's end")
 
 
 def test_the_sampler_remembers_processes_that_ended():
