@@ -4,6 +4,9 @@ The last bolt notes when it processed which tuple, and when it began (a new gene
 two times are taken from that record: to the next tuple of any kind, which may be one that was on its way when the
 worker died; and to the first tuple after the last bolt began again, which is the recovery. The budget is on the second.
 
+A fast recovery that loses tuples is none: the record must also show every number, each generation going on from a
+number that was seen or the one after it, without a hole (`hole_in`). All channels are FIFO, all components have one task.
+
 Workers are killed in turns, so each role dies equally often. Between two kills at least one checkpoint commits, as the
 spout is told; or the run would count as one that dies again and again.
 """
@@ -53,6 +56,21 @@ class Outage:
         return self if self.recovered_ms is not None else None
 
 
+def hole_in(records: Iterable[tuple[int, int]]) -> str:
+    """Empty when the record of a whole run has every number from 0 in order, going back only at a BEGIN."""
+    highest, expected, has_begun = -1, 0, True
+    for _, number in records:
+        if number == BEGIN:
+            has_begun = True
+            continue
+        if number != expected and not (has_begun and 0 <= number <= highest + 1):
+            return f"number {number} came where {expected} was due (seen before: 0..{highest})"
+        has_begun = False
+        expected = number + 1
+        highest = max(highest, number)
+    return "" if highest >= 0 else "no number at all"
+
+
 def measure(options: Options, directory: Path) -> dict[str, Any]:
     """All kills of one run."""
     kills: list[dict[str, Any]] = []
@@ -65,6 +83,9 @@ def measure(options: Options, directory: Path) -> dict[str, Any]:
         await_commit(run, commits)
         run.interrupt()
         summary = run.wait(DRAIN_TIMEOUT_S)
+        hole = hole_in(Records(run.results / "timeline").poll())
+        if hole:
+            raise run.fail(f"tuples were lost or repeated: {hole}")
     return {
         "kills": kills,
         "next_tuple_ms": spread([kill["next_ms"] for kill in kills]).as_dict(1),

@@ -101,6 +101,18 @@ def test_the_recovery_is_the_next_tuple_when_nothing_was_on_its_way():
     assert outage.next_ms == outage.recovered_ms == 3.0
 
 
+@pytest.mark.parametrize(
+    "numbers", [[-1, 0, 1, 2], [-1, 0, 1, 2, 3, -1, 1, 2, 3, 4], [-1, 0, 1, -1, 2], [-1, 0, -1, -1, 0]]
+)
+def test_a_record_that_goes_back_only_with_a_new_generation_has_no_hole(numbers):
+    assert recovery.hole_in((0, number) for number in numbers) == ""
+
+
+@pytest.mark.parametrize("numbers", [[-1, 1], [-1, 0, 2], [-1, 0, 1, -1, 3], [-1, 0, 1, 1], [-1, 0, -1, 0, 2], [-1]])
+def test_a_lost_or_repeated_number_is_a_hole(numbers):
+    assert recovery.hole_in((0, number) for number in numbers) != ""
+
+
 # --- arithmetic
 
 
