@@ -5,7 +5,7 @@ two times are taken from that record: to the next tuple of any kind, which may b
 worker died; and to the first tuple after the last bolt began again, which is the recovery. The budget is on the second.
 
 A fast recovery that loses tuples is none: the record must also show every number, each generation going on from a
-number that was seen or the one after it, without a hole (`hole_in`). All channels are FIFO, all components have one task.
+number that was seen or the one after it, without a hole (`hole_in`). Channels are FIFO, components have one task.
 
 Workers are killed in turns, so each role dies equally often. Between two kills at least one checkpoint commits, as the
 spout is told; or the run would count as one that dies again and again.
