@@ -1,0 +1,18 @@
+"""The `lab` fixture: runs through the command line, and no process left behind by any test, however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.support import Lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A folder for runs; afterwards every process of theirs is gone."""
+    made = Lab(tmp_path)
+    yield made
+    made.close()
