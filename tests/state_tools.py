@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pystorm.state.chunk import Chunk
@@ -27,19 +27,25 @@ def record(generation: int, epoch: int, **fields: Any) -> CheckpointRecord:
 
 
 def chunk(
-    scope: str, *, component: str = "count", state: str = "counts", deletes: Iterable[Any] = (), **sets: Any
+    scope: str,
+    sets: Mapping[Any, Any] | None = None,
+    *,
+    component: str = "count",
+    state: str = "counts",
+    deletes: Iterable[Any] = (),
+    **more: Any,
 ) -> Chunk:
-    """A chunk that sets the keywords and deletes keys."""
-    flat = [item for key, value in sets.items() for item in (pack(key), pack(value))]
+    """A chunk that sets what the map and the keywords say, and deletes keys."""
+    flat = [item for key, value in {**(sets or {}), **more}.items() for item in (pack(key), pack(value))]
     return Chunk(scope, component, [(state, flat, [pack(key) for key in deletes])])
 
 
-def content(store: CheckpointStore, *scopes: str, component: str = "count", state: str = "counts") -> dict[str, Any]:
+def content(store: CheckpointStore, *scopes: str, component: str = "count", state: str = "counts") -> dict[Any, Any]:
     """The moved entries of some scopes, unpacked."""
     return {unpack(key): unpack(value) for _, _, key, value in store.load(component, [state], scopes)}
 
 
-def committed(store: CheckpointStore, scope: str, component: str = "count", state: str = "counts") -> dict[str, Any]:
+def committed(store: CheckpointStore, scope: str, component: str = "count", state: str = "counts") -> dict[Any, Any]:
     """The committed entries of a scope, moved or not, unpacked."""
     entries = store.committed_scope(component, state, scope)
     return {unpack(key): unpack(value) for key, value in entries.items()}

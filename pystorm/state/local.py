@@ -176,6 +176,9 @@ class LocalStateManager:
         for index, (key, tup, default) in enumerate(zip(state.keys, state.tuples, defaults, strict=True)):
             if tup is not last_tup:
                 last_tup, group = tup, self._owned_group_of(tup)
+            if group == default and index not in state.gone and key not in homes and key not in shadowed:
+                placed[group][0].append(index)  # nearly all: the entry is where it always was
+                continue
             old = {homes.get(key, default)} | shadowed.pop(key, set())
             if index not in state.gone:
                 placed[group][0].append(index)

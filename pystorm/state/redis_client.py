@@ -25,8 +25,17 @@ from pystorm.errors import ConfigError, InternalError, StateUnavailable
 #: Long enough for a Redis that is busy or forks, short enough that a dead one is noticed before users are.
 DEFAULT_TIMEOUT_S = 5.0
 
-#: error replies after which the same call may succeed later; inside a script they stand in the middle of the text
+#: error replies after which the same call may succeed later, as redis-py has them
 _RETRYABLE = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+)
+#: the same where redis-py sees only "error": Redis 6 puts a script's error in the middle of the text
+_RETRYABLE_WORDS = (
     "OOM command not allowed",
     "READONLY",
     "MISCONF",
@@ -146,7 +155,7 @@ class RedisClient:
             return ConfigError(f"Redis at {self.address} is a Redis Cluster ({text})", hint="use a plain Redis")
         if "DB index is out of range" in text:
             return ConfigError(f"Redis at {self.address}: {text}", hint="use a database number that it has, say 0")
-        if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) or any(mark in text for mark in _RETRYABLE):
+        if isinstance(error, _RETRYABLE) or any(word in text for word in _RETRYABLE_WORDS):
             return self.unavailable(text)
         if isinstance(error, redis.ResponseError):
             return error  # the caller knows

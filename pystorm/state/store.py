@@ -82,7 +82,10 @@ class CheckpointStore(Protocol):
         """Delete the task snapshots of all epochs before this one."""
 
     def prepare(self, generation: int, epoch: int, component: str, chunks: Iterable[Chunk]) -> PrepareResult:
-        """Write a task's changes, not yet valid. Only the task that owns a scope prepares it."""
+        """Write a task's changes, not yet valid. Only the task that owns a scope prepares it.
+
+        Repeat it with the same changes only (`Frozen.chunks` gives them again).
+        """
 
     def move(self, generation: int, epoch: int, component: str, scopes: Collection[str]) -> None:
         """Apply the prepared lists of a committed epoch. Lists of another epoch are left alone."""

@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
 from pystorm.errors import ConfigError, DependencyMissing, StateUnavailable
 from pystorm.state import embedded
@@ -51,6 +53,14 @@ def test_it_answers_on_its_socket_only_and_keeps_its_data_over_a_restart(own_red
     own_redis.stop()
     own_redis.stop()
     assert (own_redis.pid, own_redis.poll()) == (None, None)
+
+
+def test_every_write_is_on_disk_before_it_is_confirmed(own_redis: EmbeddedRedis) -> None:
+    client: Any = redis.Redis(unix_socket_path=own_redis.unix_socket_path, decode_responses=True)
+    wanted = {"appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no", "save": "", "port": "0"}
+    assert {name: client.config_get(name)[name] for name in wanted} == wanted
+    client.close()
+    client.connection_pool.disconnect()
 
 
 def test_start_twice_is_start_once(own_redis: EmbeddedRedis) -> None:

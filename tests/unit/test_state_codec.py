@@ -47,7 +47,7 @@ def test_a_value_with_tuples_for_keys_can_be_read_again() -> None:
 
 
 def test_a_packed_list_is_split_into_its_packed_elements() -> None:
-    values = [None, 1, "x" * 1000, [1, [2]], {"a": {}}, NOON, 2**70, b"b" * 70000]
+    values: list[Any] = [None, 1, "x" * 1000, [1, [2]], {"a": {}}, NOON, 2**70, b"b" * 70000]
     assert split_packed_list(pack(values)) == [pack(value) for value in values]
     assert split_packed_list(pack([])) == []
 

@@ -89,7 +89,7 @@ def test_thousands_of_entries_in_many_chunks_arrive_complete(store: CheckpointSt
     generation = store.acquire(SCOPES)
     expected = {f"k{i}": i for i in range(7000)}
     items = list(expected.items())
-    chunks = [chunk("0", **dict(items[at : at + 1000])) for at in range(0, len(items), 1000)]
+    chunks = [chunk("0", dict(items[at : at + 1000])) for at in range(0, len(items), 1000)]
     commit_all(store, generation, 1, *chunks)
     assert content(store, "0") == expected
     commit_all(store, generation, 2, chunk("0", deletes=list(expected)[:6500]))
@@ -167,6 +167,14 @@ def test_prepared_but_not_committed_is_discarded(new_store: NewStore) -> None:
     heir.commit(generation, record(generation, 2))
     heir.move(generation, 2, "count", SCOPES)
     assert content(heir, *SCOPES) == {"a": 1}
+
+
+def test_nothing_of_a_first_checkpoint_that_was_never_committed_stays(new_store: NewStore) -> None:
+    store = new_store()
+    store.prepare(store.acquire(SCOPES), 1, "count", [chunk("0", a=1)])
+    heir = new_store()
+    heir.settle(heir.acquire(SCOPES), {"count": SCOPES})
+    assert content(heir, *SCOPES) == committed(heir, "0") == {}
 
 
 def test_committed_but_not_moved_is_moved_even_where_the_heir_does_not_know_the_component(new_store: NewStore) -> None:
