@@ -23,11 +23,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from pystorm.errors import ComponentError
-from pystorm.speed import Current, DirtyDict
+from pystorm.state.current import Current
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
+_set = dict.__setitem__
 _MISSING: Any = object()
 
 
@@ -47,7 +48,7 @@ class _Unbound:
         )
 
 
-class KeyValueState(DirtyDict, dict[_K, _V]):
+class KeyValueState(dict[_K, _V]):
     """Keys and values that survive crashes: declare it on a Bolt's class, use it like a dict.
 
     Keys and values are whatever msgpack carries, and datetimes and big integers; tuples are fine as keys. A value
@@ -61,8 +62,7 @@ class KeyValueState(DirtyDict, dict[_K, _V]):
             key groups (every input FIELDS-grouped), where no key says which group the entry belongs to.
     """
 
-    # _current, _dirty, _keyed and _name are DirtyDict's
-    __slots__ = ()
+    __slots__ = ("_current", "_dirty", "_keyed", "_name")
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,12 +125,16 @@ class KeyValueState(DirtyDict, dict[_K, _V]):
             " reading and iterating is fine at any time"
         )
 
-    # The one hot method, __setitem__, is DirtyDict's, compiled where possible: in Python nearly all of its cost is CPython
-    # entering a Python function from a C slot. Against a plain dict: see benchmarks/state.py.
+    # The one hot method. Against a plain dict: see benchmarks/state.py. Nearly all of its cost is CPython entering a
+    # Python function from a C slot; the checks are what remains of it. Inlined, not shared with _writing(), for that.
+    def __setitem__(self, key: _K, value: _V) -> None:
+        tup = self._current.tup
+        if tup is None and self._keyed:
+            self._refuse()
+        _set(self, key, value)
+        self._dirty[key] = tup
 
-    def put(self, key: _K, value: _V) -> None:
-        """Set a key (Storm's name for it)."""
-        self[key] = value
+    put = __setitem__
 
     def __delitem__(self, key: _K) -> None:
         tup = self._writing()
