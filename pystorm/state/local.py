@@ -51,6 +51,7 @@ class LocalStateManager:
         current: says which tuple is being processed.
         group_of: the key group of a tuple; used in keyed bolts only.
         max_parallelism: number of key groups.
+        column: position of the field that all inputs are grouped by, if it is one field at one position; or -1.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class LocalStateManager:
         current: Current,
         group_of: Callable[[Any], int],
         max_parallelism: int,
+        column: int = -1,
     ) -> None:
+        self._column = column
         self._component = component
         self._task_scope = f"t{task_index}"
         self._keyed = keyed
@@ -90,7 +93,7 @@ class LocalStateManager:
         self._homes.clear()
         self._shadowed.clear()
         for name, declaration in _declarations(type(instance)).items():
-            state = declaration.bound(f"{self._component}.{name}", self._current, keyed=self._keyed)
+            state = declaration.bound(f"{self._component}.{name}", self._current, keyed=self._keyed, column=self._column)
             self._states[name] = state
             setattr(instance, name, state)
 
@@ -170,11 +173,13 @@ class LocalStateManager:
     def _place_state(self, state: FrozenState) -> dict[int, tuple[list[int], list[Any]]]:
         placed: dict[int, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
         homes, shadowed = self._homes[state.name], self._shadowed[state.name]
-        last_tup: Any = None
+        last_tup: Any = object()  # no tuple is this one
         group = -1
         defaults = [self._default_home_of(state, key) for key in state.keys]
         for index, (key, tup, default) in enumerate(zip(state.keys, state.tuples, defaults, strict=True)):
-            if tup is not last_tup:
+            if tup is None:  # the key itself is what the tuple was grouped by
+                last_tup, group = None, default
+            elif tup is not last_tup:
                 last_tup, group = tup, self._owned_group_of(tup)
             if group == default and index not in state.gone and key not in homes and key not in shadowed:
                 placed[group][0].append(index)  # nearly all: the entry is where it always was
@@ -192,6 +197,8 @@ class LocalStateManager:
         return placed
 
     def _owned_group_of(self, tup: Any) -> int:
+        if tup is None:
+            raise InternalError(f"{self._component}: a write to keyed state was noted without its tuple")
         group = self._group_of(tup)
         if group not in self._groups:
             raise InternalError(

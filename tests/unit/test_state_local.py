@@ -211,6 +211,13 @@ def test_a_tuple_of_another_tasks_group_is_a_bug_and_says_so() -> None:
         list(task.manager.freeze().chunks())
 
 
+def test_a_keyed_write_without_a_tuple_is_never_placed_by_guess() -> None:
+    task = Task()
+    task.bolt.counts.note_dirty("a", None)
+    with pytest.raises(InternalError, match="noted without its tuple"):
+        list(task.manager.freeze().chunks())
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(["2", "5", "7"])))
 @pytest.mark.parametrize(("home", "winner"), [(5, "5"), (0, "2")])
 def test_a_key_that_several_groups_hold_restores_the_same_in_any_order(
