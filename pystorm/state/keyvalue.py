@@ -23,12 +23,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from pystorm.errors import ComponentError
-from pystorm.state.current import Current
+from pystorm.speed import Current, DirtyDict
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-_set = dict.__setitem__
 _MISSING: Any = object()
 
 
@@ -48,7 +47,7 @@ class _Unbound:
         )
 
 
-class KeyValueState(dict[_K, _V]):
+class KeyValueState(DirtyDict, dict[_K, _V]):
     """Keys and values that survive crashes: declare it on a Bolt's class, use it like a dict.
 
     Keys and values are whatever msgpack carries, and datetimes and big integers; tuples are fine as keys. A value
@@ -62,13 +61,15 @@ class KeyValueState(dict[_K, _V]):
             key groups (every input FIELDS-grouped), where no key says which group the entry belongs to.
     """
 
-    __slots__ = ("_current", "_dirty", "_keyed", "_name")
+    # _column, _current, _dirty, _keyed and _name are DirtyDict's
+    __slots__ = ()
 
     def __init__(self) -> None:
         super().__init__()
         self._current: Any = _Unbound()
         self._dirty: dict[Any, Any] = {}
         self._keyed = False
+        self._column = -1
         self._name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -83,11 +84,19 @@ class KeyValueState(dict[_K, _V]):
             )
         return self
 
-    def bound(self, name: str, current: Current, *, keyed: bool) -> KeyValueState[_K, _V]:
-        """A fresh, empty state for one task. `name` is `component.state`, for messages."""
+    def bound(self, name: str, current: Current, *, keyed: bool, column: int = -1) -> KeyValueState[_K, _V]:
+        """A fresh, empty state for one task.
+
+        Args:
+            name: `component.state`, for messages.
+            current: says which tuple is being processed.
+            keyed: whether the state belongs to key groups.
+            column: position of the field that all inputs are grouped by, if it is one field at one position; or -1.
+        """
         state: KeyValueState[_K, _V] = type(self)()
         state._current = current
         state._keyed = keyed
+        state._column = column
         state._name = name
         return state
 
@@ -125,21 +134,12 @@ class KeyValueState(dict[_K, _V]):
             " reading and iterating is fine at any time"
         )
 
-    # The one hot method. Against a plain dict: see benchmarks/state.py. Nearly all of its cost is CPython entering a
-    # Python function from a C slot; the checks are what remains of it. Inlined, not shared with _writing(), for that.
-    def __setitem__(self, key: _K, value: _V) -> None:
-        tup = self._current.tup
-        if tup is None and self._keyed:
-            self._refuse()
-        _set(self, key, value)
-        self._dirty[key] = tup
+    # The one hot method, __setitem__, is DirtyDict's, compiled where possible: in Python nearly all of its cost is CPython
+    # entering a Python function from a C slot. Against a plain dict: see benchmarks/state.py.
 
-    put = __setitem__
-
-    def __delitem__(self, key: _K) -> None:
-        tup = self._writing()
-        super().__delitem__(key)
-        self._dirty[key] = tup
+    def put(self, key: _K, value: _V) -> None:
+        """Set a key (Storm's name for it)."""
+        self[key] = value
 
     def delete(self, key: _K) -> None:
         """Remove a key; nothing happens if it is not there (Storm's meaning, unlike `del`)."""

@@ -15,7 +15,7 @@ import itertools
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pystorm.components.bolt import Bolt
 from pystorm.components.tuples import SYSTEM_COMPONENT, TICK_STREAM, Tuple
 from pystorm.errors import ComponentError
-from pystorm.state.current import Current
+from pystorm.speed import Current, make_tuples, pack_u64, xor_edges
 from pystorm.topology.plan import Task
 from pystorm.worker import wire
 from pystorm.worker.aligner import BarrierAligner
@@ -38,23 +38,11 @@ SLICE_S = 0.001
 #: Tuples in a slice at the most.
 MAX_SLICE = 512
 
-_new_tuple: Callable[[Any], Tuple] = partial(tuple.__new__, Tuple)
-
-
-class TaskCurrent(Current):
-    """What the task is processing: the tuple (state needs its key) and its tree or trees (emit needs them)."""
-
-    __slots__ = ("root",)
-
-    def __init__(self) -> None:
-        self.tup: Any = None
-        self.root: Any = None
-
 
 class Services(Protocol):
     """What executors ask of their worker."""
 
-    def send_acks(self, spout_task: int, roots: list[int], xors: list[int], from_task: int) -> None:
+    def send_acks(self, spout_task: int, roots: list[int], xors: bytes, from_task: int) -> None:
         """Bring acks to the ledger of a spout task."""
 
     def send_fails(self, spout_task: int, fails: list[tuple[int, str]], from_task: int) -> None:
@@ -97,7 +85,7 @@ class BoltExecutor:
         *,
         streams: list[InStream],
         aligner: BarrierAligner,
-        current: TaskCurrent,
+        current: Current,
         services: Services,
         on_error: str,
         tick_freq_s: float | None,
@@ -125,8 +113,8 @@ class BoltExecutor:
         self._streams = streams
         self._on_error = on_error
         self._credit_step = max(1, window // 4)
-        self._ids = itertools.count(1)
-        self._acks: defaultdict[Any, int] = defaultdict(int)
+        self._next_id = 1
+        self._acks: dict[Any, int] = {}
         self._has_multi = False
         self._fails: list[tuple[int, str]] = []
         self._owed: defaultdict[int, int] = defaultdict(int)
@@ -193,19 +181,15 @@ class BoltExecutor:
     def _begin(self, batch: InBatch) -> None:
         batch.decode()
         stream = self._streams[batch.stream]
-        make_values = partial(tuple.__new__, stream.values_class)
-        rows = batch.rows or []
-        values = map(make_values, zip(rows) if stream.is_flat else rows)
-        ids = self._ids
-        self._first_id = first = next(ids)
-        self._ids = itertools.count(first + batch.count)
-        numbers = range(first, first + batch.count)
-        tuples = map(
-            _new_tuple, zip(numbers, repeat(stream.component), repeat(stream.name), repeat(batch.source), values)
+        self._first_id = first = self._next_id
+        self._next_id = first + batch.count
+        tuples = make_tuples(
+            Tuple, stream.values_class, stream.width, batch.rows or [], first, stream.component, stream.name, batch.source
         )
+        batch.rows = None
         self._batch = batch
         self._done = 0
-        self._iterator = zip(tuples, batch.roots) if batch.roots is not None else zip(tuples, repeat(None))
+        self._iterator = zip(tuples, batch.roots if batch.roots is not None else repeat(None))
 
     def _finish_batch(self, batch: InBatch) -> None:
         self._batch = None
@@ -246,7 +230,8 @@ class BoltExecutor:
                 for tup, root in todo:
                     current.tup = tup
                     current.root = root
-                    inflight[tup.id] = Held(tup, root, edges[position] if edges else 0)
+                    edge = edges[8 * position : 8 * position + 8] if edges else b""
+                    inflight[tup.id] = Held(tup, root, int.from_bytes(edge, "little"))
                     position += 1
                     process(tup)
                 break
@@ -257,7 +242,7 @@ class BoltExecutor:
     def redeliver(self, component: str, stream: InStream, source: int, row: list[Any]) -> None:
         """Give a tuple that a checkpoint kept back to the bolt. It belongs to no tree any more."""
         values: Any = partial(tuple.__new__, stream.values_class)(row)
-        tup = Tuple(next(self._ids), component, stream.name, source, values)
+        tup = Tuple(self._take_id(), component, stream.name, source, values)
         if not self.auto_ack:
             self.redelivered.add(tup.id)
             self.inflight[tup.id] = Held(tup, None, 0)
@@ -277,13 +262,17 @@ class BoltExecutor:
         freq = self._tick_freq_s or 0
         # ticks that a slow bolt missed are not made up for
         self.next_tick_s = max(self.next_tick_s + freq, now_s)
-        tup = Tuple(next(self._ids), SYSTEM_COMPONENT, TICK_STREAM, -1, (freq,))
+        tup = Tuple(self._take_id(), SYSTEM_COMPONENT, TICK_STREAM, -1, (freq,))
         try:
             self.bolt.process_tick(tup)
         except Exception as error:  # user code: there is no tuple to fail, so it is logged, or crashes
             reason = self._services.user_error(self, tup, error)
             if self._on_error == "crash":
                 self._services.crash(reason)
+
+    def _take_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
 
     def _on_exception(self, error: Exception) -> None:
         tup = self.current.tup
@@ -318,16 +307,12 @@ class BoltExecutor:
         if roots is None or edges is None:
             excluded.clear()
             return
-        if start or end < batch.count:
-            roots, edges = roots[start:end], edges[start:end]
-        acks = self._acks
         if not excluded:
-            for root, edge in zip(roots, edges):
-                acks[root] ^= edge
+            xor_edges(self._acks, roots, edges, start, end)
         else:
-            for number, root, edge in zip(itertools.count(self._first_id + start), roots, edges):
-                if number not in excluded:
-                    acks[root] ^= edge
+            for position in range(start, end):
+                if self._first_id + position not in excluded:
+                    xor_edges(self._acks, roots, edges, position, position + 1)
             excluded.clear()
         if batch.kind != wire.SINGLE:  # a local batch, or one with tuples of several trees
             self._has_multi = True
@@ -396,7 +381,7 @@ class BoltExecutor:
         if isinstance(held.root, tuple):
             self._has_multi = True
         if held.root is not None:
-            self._acks[held.root] ^= held.edge
+            self._acks[held.root] = self._acks.get(held.root, 0) ^ held.edge
 
     def fail(self, tup: Any, reason: str = "") -> None:
         """The bolt fails a tuple."""
@@ -420,11 +405,9 @@ class BoltExecutor:
             if one is not None:
                 self._fails.append((one, reason))
 
-    def add_edges(self, roots: Iterable[Any], edges: Iterable[int]) -> None:
-        """Note the edge ids of tuples that are about to leave (the outbox calls this)."""
-        acks = self._acks
-        for root, edge in zip(roots, edges):
-            acks[root] ^= edge
+    def add_edges(self, roots: list[Any], edges: bytes) -> None:
+        """Note the (packed) edge ids of tuples that are about to leave (the outbox calls this)."""
+        xor_edges(self._acks, roots, edges, 0, len(roots))
 
     def flush(self) -> None:
         """Send what waits in the outbox, then acks and failures."""
@@ -435,8 +418,8 @@ class BoltExecutor:
             self._send_fails()
 
     def _send_acks(self) -> None:
-        acks: dict[Any, int] = self._acks
-        self._acks = defaultdict(int)
+        acks = self._acks
+        self._acks = {}
         acks.pop(None, None)
         if self._has_multi:
             for key in [key for key in acks if isinstance(key, tuple)]:
@@ -447,7 +430,7 @@ class BoltExecutor:
         for root in acks:
             by_spout[root >> SEQUENCE_BITS].append(root)
         for spout_task, roots in by_spout.items():
-            self._services.send_acks(spout_task, roots, [acks[root] for root in roots], self.task.id)
+            self._services.send_acks(spout_task, roots, pack_u64([acks[root] for root in roots]), self.task.id)
 
     def _send_fails(self) -> None:
         fails, self._fails = self._fails, []

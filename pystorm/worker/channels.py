@@ -17,11 +17,15 @@ import random
 from typing import Any, Protocol
 
 from pystorm.components.tuples import values_class
+from pystorm.speed import Buffer
 from pystorm.topology.plan import StreamInfo
 from pystorm.worker import wire
 
 #: log2 of the bytes that cost one unit of credit.
 BYTES_PER_UNIT_BITS = 9
+
+
+_ZERO_ID = bytes(8)
 
 
 def frame_cost(count: int, frame_bytes: int) -> int:
@@ -36,14 +40,14 @@ def frame_cost(count: int, frame_bytes: int) -> int:
 class InStream:
     """A stream as its receiver needs it."""
 
-    __slots__ = ("component", "fields", "index", "is_flat", "name", "values_class")
+    __slots__ = ("component", "fields", "index", "name", "values_class", "width")
 
     def __init__(self, info: StreamInfo) -> None:
         self.index = info.index
         self.component = info.component
         self.name = info.name
         self.fields = info.fields
-        self.is_flat = len(info.fields) == 1
+        self.width = len(info.fields)
         self.values_class = values_class(info.name, info.fields)
 
 
@@ -63,7 +67,7 @@ class InBatch:
         frame: bytes | None = None,
         rows: list[Any] | None = None,
         roots: list[Any] | None = None,
-        edges: list[int] | None = None,
+        edges: bytes | None = None,
     ) -> None:
         self.source = source
         self.stream = stream
@@ -137,19 +141,20 @@ class Channel:
         self.credit = window
 
 
-class OutBuffer:
-    """Tuples of one stream waiting to leave through one channel."""
+class OutBuffer(Buffer):
+    """Tuples of one stream waiting to leave through one channel.
 
-    __slots__ = ("channel", "fields", "roots", "rows", "stream", "stream_name")
+    `rows` holds them; `roots` holds per row a root, a tuple of roots, or None, and is empty in an untracked topology.
+    """
+
+    __slots__ = ("channel", "fields", "stream", "stream_name")
 
     def __init__(self, channel: Channel, stream: StreamInfo) -> None:
+        super().__init__()
         self.channel = channel
         self.stream = stream.index
         self.stream_name = stream.name
         self.fields = stream.fields
-        self.rows: list[Any] = []
-        #: per row: a root, a tuple of roots, or None; empty in an untracked topology
-        self.roots: list[Any] = []
 
 
 class EdgeIds:
@@ -164,13 +169,12 @@ class EdgeIds:
     def __init__(self) -> None:
         self._random = random.Random()
 
-    def take(self, count: int) -> tuple[bytes, list[int]]:
-        """`count` ids, as the wire carries them and as numbers."""
+    def take(self, count: int) -> bytes:
+        """`count` ids, as the wire carries them."""
         while True:
             packed = self._random.randbytes(8 * count)
-            numbers = wire.unpack_u64(packed)
-            if 0 not in numbers:
-                return packed, numbers
+            if _ZERO_ID not in packed:  # also finds zeros across two ids: too strict once in a long while is fine
+                return packed
 
 
 def pack_batch(

@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pystorm.errors import InternalError
+from pystorm.speed import apply_acks, xor_open
 
 #: Bits of a root id that hold the sequence number; the task id is above them.
 SEQUENCE_BITS = 48
@@ -68,12 +69,9 @@ class AckLedger:
         self.unsealed.append(root)
         return root
 
-    def add_edges(self, roots: Iterable[int], edges: Iterable[int]) -> None:
-        """Note the edge ids of tuples that the spout sends. Roots that ended meanwhile are skipped."""
-        values = self.values
-        for root, edge in zip(roots, edges):
-            if root in values:
-                values[root] ^= edge
+    def add_edges(self, roots: list[Any], edges: bytes) -> None:
+        """Note the (packed) edge ids of tuples that the spout sends. Roots that are not open are skipped."""
+        xor_open(self.values, roots, edges)
 
     def seal(self) -> list[int]:
         """Take out the guards of the trees opened since the last call; returns those that are complete by now."""
@@ -90,22 +88,9 @@ class AckLedger:
         self.unsealed.clear()
         return complete
 
-    def apply(self, roots: Iterable[int], xors: Iterable[int], task_id: int) -> list[int]:
-        """Merge acks that `task_id` reported; returns the roots that are complete. They stay until `close`."""
-        values = self.values
-        complete = []
-        seen = self.last_seen
-        for root, xor in zip(roots, xors):
-            value = values.get(root)
-            if value is None:
-                continue
-            value ^= xor
-            values[root] = value
-            if value:
-                seen[root] = task_id
-            else:
-                complete.append(root)
-        return complete
+    def apply(self, roots: list[int], xors: bytes, task_id: int) -> list[int]:
+        """Merge (packed) acks that `task_id` reported; returns the roots that are complete. They stay until `close`."""
+        return apply_acks(self.values, self.last_seen, roots, xors, task_id)
 
     def close(self, root: int) -> Any:
         """End a tree, for whatever reason; returns its message.

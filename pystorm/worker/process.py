@@ -390,7 +390,7 @@ class Worker:
 
     # -- services of the executors -----------------------------------------------------------------------------
 
-    def send_acks(self, spout_task: int, roots: list[int], xors: list[int], from_task: int) -> None:
+    def send_acks(self, spout_task: int, roots: list[int], xors: bytes, from_task: int) -> None:
         """See `Services`."""
         self._live_runtime().send_acks(spout_task, roots, xors, from_task)
 

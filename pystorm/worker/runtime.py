@@ -21,6 +21,7 @@ from typing import Any
 import zmq
 
 from pystorm.errors import InternalError
+from pystorm.speed import pack_u64, unpack_u64
 from pystorm.topology.config import Guarantee, Settings
 from pystorm.topology.plan import Plan
 from pystorm.worker import wire
@@ -204,7 +205,7 @@ class Runtime:
             for root, reason in wire.unpack_rows(memoryview(frame)[wire.HEADER_BYTES :], count):
                 self.spouts[destination].on_fail(root, reason)
         elif kind == wire.TOUCH:
-            roots = wire.unpack_u64(frame[wire.HEADER_BYTES :])
+            roots = unpack_u64(frame[wire.HEADER_BYTES :])
             self.spouts[destination].ledger.touch(roots, time.monotonic())
         else:
             raise wire.WireError(f"frame of unknown type {kind}")
@@ -219,14 +220,14 @@ class Runtime:
         """Hand something to a task of this worker."""
         self.bolts[task].queue.append(item)
 
-    def send_acks(self, spout_task: int, roots: list[int], xors: list[int], from_task: int) -> None:
+    def send_acks(self, spout_task: int, roots: list[int], xors: bytes, from_task: int) -> None:
         """Bring acks to the ledger of a spout task."""
         worker = self._worker_of[spout_task]
         if worker == self.config.worker:
             self.spouts[spout_task].on_acks(roots, xors, from_task)
             return
         header = self._header(wire.ACK, from_task, spout_task, len(roots))
-        self.send_frame(worker, b"".join((header, wire.pack_u64(roots), wire.pack_u64(xors))))
+        self.send_frame(worker, b"".join((header, pack_u64(roots), xors)))
 
     def send_fails(self, spout_task: int, fails: list[tuple[int, str]], from_task: int) -> None:
         """Bring failures to the ledger of a spout task."""
@@ -281,5 +282,5 @@ class Runtime:
                 self.spouts[spout_task].ledger.touch(roots, now_s)
             else:
                 header = self._header(wire.TOUCH, 0, spout_task, len(roots))
-                self.send_frame(worker, header + wire.pack_u64(sorted(roots)))
+                self.send_frame(worker, header + pack_u64(sorted(roots)))
 

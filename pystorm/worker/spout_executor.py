@@ -21,7 +21,7 @@ import inspect
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pystorm.components.spout import ReplayableSpout, Spout
@@ -258,7 +258,7 @@ class SpoutExecutor:
 
     # -- ends of trees -----------------------------------------------------------------------------------------
 
-    def on_acks(self, roots: Iterable[int], xors: Iterable[int], from_task: int) -> None:
+    def on_acks(self, roots: list[int], xors: bytes, from_task: int) -> None:
         """Acks arrived."""
         self._on_complete(self.ledger.apply(roots, xors, from_task))
 

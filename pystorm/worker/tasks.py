@@ -15,6 +15,7 @@ from pystorm.components.bolt import Bolt
 from pystorm.components.component import Component
 from pystorm.components.spout import ReplayableSpout, Spout
 from pystorm.errors import ComponentError, ConfigError
+from pystorm.speed import Current
 from pystorm.state.local import LocalStateManager
 from pystorm.state.record import CheckpointRecord
 from pystorm.state.store import CheckpointStore
@@ -23,7 +24,7 @@ from pystorm.topology.keygroups import groups_of_task, key_group
 from pystorm.topology.plan import Plan, Task
 from pystorm.values import pack, unpack
 from pystorm.worker.aligner import BarrierAligner
-from pystorm.worker.bolt_executor import BoltExecutor, Services, TaskCurrent
+from pystorm.worker.bolt_executor import BoltExecutor, Services
 from pystorm.worker.build import Builder, build_context
 from pystorm.worker.channels import EdgeIds, InStream, OutBuffer
 from pystorm.worker.emitters import build_bolt_emit
@@ -108,7 +109,7 @@ class TaskFactory:
         """A new bolt with its committed state, and its executor."""
         settings = self._settings_of(task)
         logger = self._logger_of(task.label, settings)
-        current = TaskCurrent()
+        current = Current()
         bolt = self._build(task, Bolt)
         manager = self._manager(task, current)
         manager.bind(bolt)
@@ -198,7 +199,7 @@ class TaskFactory:
         component.debug = settings.debug
         component.pid = os.getpid()
 
-    def _manager(self, task: Task, current: TaskCurrent) -> LocalStateManager:
+    def _manager(self, task: Task, current: Current) -> LocalStateManager:
         tasks = len(self.plan.tasks_of[task.component])
         by_row = self._group_of(task.component)
         return LocalStateManager(
@@ -209,7 +210,17 @@ class TaskFactory:
             current,
             lambda tup: by_row(tup.component, tup.stream, tup.values),
             self.settings.max_parallelism,
+            self._grouping_column(task.component),
         )
+
+    def _grouping_column(self, component: str) -> int:
+        """The position of the one field that all inputs of a bolt are grouped by; -1 if there is no such thing."""
+        found = {
+            tuple(self.plan.stream_of[edge.source, edge.stream].fields.index(name) for name in edge.grouping.fields)
+            for edge in self.plan.topology.inputs_of(component)
+        }
+        columns = found.pop() if len(found) == 1 else ()
+        return columns[0] if len(columns) == 1 else -1
 
     def _group_of(self, component: str) -> Callable[[str, str, Any], int]:
         """The key group of a tuple that came to a keyed bolt, from its component, stream and values."""

@@ -28,6 +28,7 @@ from typing import Any
 import msgpack
 
 from pystorm.errors import PystormError
+from pystorm.speed import pack_u64, unpack_u64
 from pystorm.values import pack_default, unpack_ext
 
 VERSION = 1
@@ -45,23 +46,6 @@ _LITTLE = sys.byteorder == "little"
 
 class WireError(PystormError):
     """A frame from a peer that cannot be decoded."""
-
-
-def pack_u64(numbers: list[int]) -> bytes:
-    """64-bit numbers as bytes."""
-    packed = array("Q", numbers)
-    if not _LITTLE:
-        packed.byteswap()
-    return packed.tobytes()
-
-
-def unpack_u64(data: bytes | memoryview) -> list[int]:
-    """The inverse of `pack_u64`."""
-    numbers = array("Q")
-    numbers.frombytes(data)
-    if not _LITTLE:
-        numbers.byteswap()
-    return numbers.tolist()
 
 
 def pack_u16(numbers: list[int]) -> bytes:
@@ -106,12 +90,12 @@ def unpack_rows(data: bytes | memoryview, count: int) -> list[Any]:
     return rows
 
 
-def unpack_anchors(kind: int, frame: memoryview, count: int) -> tuple[list[Any] | None, list[int] | None, int]:
+def unpack_anchors(kind: int, frame: memoryview, count: int) -> tuple[list[Any] | None, bytes | None, int]:
     """The trees and edge ids of a data frame.
 
     Returns:
         (roots, edges, offset of the rows). A root is an int, a tuple of ints for several trees, or None for no tree;
-        PLAIN frames have neither roots nor edges.
+        PLAIN frames have neither roots nor edges. The edge ids stay packed.
     """
     at = HEADER_BYTES
     if kind == PLAIN:
@@ -120,7 +104,7 @@ def unpack_anchors(kind: int, frame: memoryview, count: int) -> tuple[list[Any] 
         end = at + 16 * count
         if len(frame) < end:
             raise WireError(f"frame of {len(frame)} bytes is too short for {count} tuples")
-        return unpack_u64(frame[at : at + 8 * count]), unpack_u64(frame[at + 8 * count : end]), end
+        return unpack_u64(frame[at : at + 8 * count]), bytes(frame[at + 8 * count : end]), end
     if len(frame) < at + 2 * count:
         raise WireError(f"frame of {len(frame)} bytes is too short for {count} tuples")
     counts = unpack_u16(frame[at : at + 2 * count])
@@ -136,7 +120,7 @@ def unpack_anchors(kind: int, frame: memoryview, count: int) -> tuple[list[Any] 
         group = flat[position : position + n]
         position += n
         roots.append(tuple(group) if n > 1 else group[0] if n else None)
-    return roots, unpack_u64(frame[at + 8 * total : end]), end
+    return roots, bytes(frame[at + 8 * total : end]), end
 
 
 def pack_multi_anchors(roots: list[Any]) -> bytes:
@@ -155,9 +139,9 @@ def pack_multi_anchors(roots: list[Any]) -> bytes:
     return pack_u16(counts) + pack_u64(flat)
 
 
-def unpack_pairs(frame: memoryview, count: int) -> tuple[list[int], list[int]]:
-    """Roots and XORs of an ACK frame."""
+def unpack_pairs(frame: memoryview, count: int) -> tuple[list[int], bytes]:
+    """Roots, and packed XORs, of an ACK frame."""
     half = HEADER_BYTES + 8 * count
     if len(frame) != half + 8 * count:
         raise WireError(f"ack frame of {len(frame)} bytes does not hold {count} entries")
-    return unpack_u64(frame[HEADER_BYTES:half]), unpack_u64(frame[half:])
+    return unpack_u64(frame[HEADER_BYTES:half]), bytes(frame[half:])

@@ -1,0 +1,328 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=False, always_allow_keywords=True
+"""The compiled twin of `_pure`: the same names with the same meaning, tested by the same tests.
+
+Only what runs once per tuple is here. Read `_pure` first; this file differs where C allows a shortcut: numbers are read
+straight from packed bytes, runs of equal roots (the words of one sentence) are handled once, and equal neighbours share
+one Python integer.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_DelItem, PyDict_GetItem, PyDict_SetItem
+from cpython.list cimport PyList_Append, PyList_GET_ITEM, PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+IS_COMPILED = True
+
+
+cdef class Current:
+    """What a task is processing: the tuple (state needs its key) and its tree or trees (emit needs them)."""
+
+    cdef public object tup
+    cdef public object root
+
+
+cdef class DirtyDict(dict):
+    """See `_pure.DirtyDict`."""
+
+    cdef public object _current
+    cdef public dict _dirty
+    cdef public bint _keyed
+    cdef public Py_ssize_t _column
+    cdef public object _name
+
+    def __setitem__(self, key, value):
+        cdef object current = self._current
+        cdef object tup
+        cdef PyObject* values
+        if type(current) is Current:
+            tup = (<Current>current).tup
+        else:
+            tup = current.tup
+        if not self._keyed:
+            tup = None
+        elif tup is None:
+            self._refuse()
+        elif self._column >= 0 and isinstance(tup, tuple) and PyTuple_GET_SIZE(tup) == 5:
+            values = PyTuple_GET_ITEM(tup, 4)
+            if isinstance(<object>values, tuple) and PyTuple_GET_SIZE(<object>values) > self._column:
+                if PyTuple_GET_ITEM(<object>values, self._column) == <PyObject*>key:
+                    tup = None
+        PyDict_SetItem(self, key, value)
+        PyDict_SetItem(self._dirty, key, tup)
+
+    def __delitem__(self, key):
+        tup = self._writing()
+        PyDict_DelItem(self, key)
+        PyDict_SetItem(self._dirty, key, tup)
+
+
+# What tuple.__new__(cls, values) does, without building `values` first; cls adds no fields of its own to tuple.
+cdef extern from *:
+    """
+    static CYTHON_INLINE PyObject* pystorm_alloc(PyTypeObject* cls, Py_ssize_t size) {
+        return cls->tp_alloc(cls, size);
+    }
+    """
+    object pystorm_alloc(PyTypeObject* cls, Py_ssize_t size)
+
+
+cdef inline void _put(object made, Py_ssize_t index, object value):
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(made, index, value)
+
+
+cdef object _values_of(object cls, Py_ssize_t width, object row):
+    cdef Py_ssize_t index
+    cdef object values
+    if type(row) is list:
+        if PyList_GET_SIZE(row) != width:
+            raise ValueError(f"a row of {len(row)} values for {width} fields")
+        values = pystorm_alloc(<PyTypeObject*>cls, width)
+        for index in range(width):
+            _put(values, index, <object>PyList_GET_ITEM(row, index))
+        return values
+    if len(row) != width:
+        raise ValueError(f"a row of {len(row)} values for {width} fields")
+    values = pystorm_alloc(<PyTypeObject*>cls, width)
+    index = 0
+    for value in row:
+        _put(values, index, value)
+        index += 1
+    return values
+
+
+def make_tuples(
+    object tuple_class, object values_class, Py_ssize_t width, list rows, object first_id, object component,
+    object stream, object source,
+):
+    cdef Py_ssize_t count = PyList_GET_SIZE(rows)
+    cdef Py_ssize_t index
+    cdef long long number = first_id
+    cdef list made = PyList_New(count)
+    cdef object values, tup, row
+    for index in range(count):
+        row = <object>PyList_GET_ITEM(rows, index)
+        if width == 1:
+            values = pystorm_alloc(<PyTypeObject*>values_class, 1)
+            _put(values, 0, row)
+        else:
+            values = _values_of(values_class, width, row)
+        tup = pystorm_alloc(<PyTypeObject*>tuple_class, 5)
+        _put(tup, 0, number + index)
+        _put(tup, 1, component)
+        _put(tup, 2, stream)
+        _put(tup, 3, source)
+        _put(tup, 4, values)
+        Py_INCREF(tup)
+        PyList_SET_ITEM(made, index, tup)
+    return made
+
+
+def unpack_u64(const unsigned char[::1] data):
+    cdef Py_ssize_t count = data.shape[0] // 8
+    if data.shape[0] % 8:
+        raise ValueError(f"{data.shape[0]} bytes are no whole number of 64-bit numbers")
+    cdef list found = PyList_New(count)
+    cdef Py_ssize_t index
+    cdef uint64_t number, last = 0
+    cdef object item = 0
+    for index in range(count):
+        memcpy(&number, &data[8 * index], 8)
+        if number != last:
+            item = number
+            last = number
+        Py_INCREF(item)
+        PyList_SET_ITEM(found, index, item)
+    return found
+
+
+def pack_u64(list numbers):
+    cdef Py_ssize_t count = PyList_GET_SIZE(numbers)
+    cdef bytes packed = PyBytes_FromStringAndSize(NULL, 8 * count)
+    cdef char* out = PyBytes_AS_STRING(packed)
+    cdef Py_ssize_t index
+    cdef PyObject* item
+    cdef PyObject* last = NULL
+    cdef uint64_t number = 0
+    for index in range(count):
+        item = PyList_GET_ITEM(numbers, index)
+        if item != last:
+            if type(<object>item) is not int:
+                raise TypeError("not a 64-bit number")
+            number = <object>item
+            last = item
+        memcpy(out + 8 * index, &number, 8)
+    return packed
+
+
+cdef inline int _xor_into(dict table, object key, uint64_t value) except -1:
+    cdef PyObject* old = PyDict_GetItem(table, key)
+    if old != NULL:
+        value ^= <uint64_t><object>old
+    PyDict_SetItem(table, key, value)
+    return 0
+
+
+def xor_edges(dict table, list roots, bytes edges, Py_ssize_t start, Py_ssize_t end):
+    if PyBytes_GET_SIZE(edges) < 8 * end or PyList_GET_SIZE(roots) < end:
+        raise ValueError("fewer edge ids or roots than tuples")
+    cdef const char* data = PyBytes_AS_STRING(edges)
+    cdef Py_ssize_t index
+    cdef PyObject* root
+    cdef PyObject* last = NULL
+    cdef uint64_t edge, total = 0
+    for index in range(start, end):
+        memcpy(&edge, data + 8 * index, 8)
+        root = PyList_GET_ITEM(roots, index)
+        if root == last:
+            total ^= edge
+            continue
+        if last != NULL:
+            _xor_into(table, <object>last, total)
+        last = root
+        total = edge
+    if last != NULL:
+        _xor_into(table, <object>last, total)
+
+
+def xor_open(dict values, list roots, bytes edges):
+    if PyBytes_GET_SIZE(edges) < 8 * PyList_GET_SIZE(roots):
+        raise ValueError("fewer edge ids than roots")
+    cdef const char* data = PyBytes_AS_STRING(edges)
+    cdef Py_ssize_t index
+    cdef PyObject* old
+    cdef uint64_t edge
+    cdef object root
+    for index in range(PyList_GET_SIZE(roots)):
+        root = <object>PyList_GET_ITEM(roots, index)
+        old = PyDict_GetItem(values, root)
+        if old != NULL:
+            memcpy(&edge, data + 8 * index, 8)
+            PyDict_SetItem(values, root, edge ^ <uint64_t><object>old)
+
+
+cdef class FieldEmit:
+    """See `_pure.FieldEmit`."""
+
+    cdef object _general, _check_width, _find, _flush_buffer
+    cdef dict _cache
+    cdef Current _current
+    cdef Py_ssize_t _width, _column, _limit
+    cdef bint _is_tracked
+    cdef public long long count
+
+    def __init__(
+        self, general, check_width, find, dict cache, flush_buffer, Current current, width, column, limit, is_tracked
+    ):
+        self._general = general
+        self._check_width = check_width
+        self._find = find
+        self._cache = cache
+        self._flush_buffer = flush_buffer
+        self._current = current
+        self._width = width
+        self._column = column
+        self._limit = limit
+        self._is_tracked = is_tracked
+        self.count = 0
+
+    def __call__(self, values, stream=None, anchors=None, direct_task=None, need_task_ids=False):
+        if stream is not None or anchors is not None or direct_task is not None or need_task_ids:
+            return self._general(values, stream, anchors, direct_task, need_task_ids)
+        self._emit(values)
+        return None
+
+    def emit_many(self, rows, stream=None, anchors=None, direct_task=None):
+        if stream is not None or anchors is not None or direct_task is not None:
+            for values in rows:
+                self._general(values, stream, anchors, direct_task, False)
+            return
+        for values in rows:
+            self._emit(values)
+
+    cdef int _emit(self, object values) except -1:
+        cdef PyObject* found = NULL
+        cdef object key
+        cdef Buffer buffer
+        if type(values) is list:
+            if PyList_GET_SIZE(values) != self._width:
+                self._check_width(values)
+            key = <object>PyList_GET_ITEM(values, self._column)
+        else:
+            self._check_width(values)
+            key = values[self._column]
+        if type(key) is str:  # 1, 1.0 and True are one dictionary key but three keys of the grouping
+            found = PyDict_GetItem(self._cache, key)
+        buffer = <Buffer>found if found != NULL else self._find(values)
+        self.count += 1
+        PyList_Append(buffer.rows, key if self._width == 1 else values)
+        if self._is_tracked:
+            PyList_Append(buffer.roots, self._current.root)
+        if PyList_GET_SIZE(buffer.rows) >= self._limit:
+            self._flush_buffer(buffer)
+        return 0
+
+
+cdef class CountEmit:
+    """See `_pure.CountEmit`."""
+
+    cdef object _general, _check_width
+    cdef Py_ssize_t _width
+    cdef public long long count
+
+    def __init__(self, general, check_width, width):
+        self._general = general
+        self._check_width = check_width
+        self._width = width
+        self.count = 0
+
+    def __call__(self, values, stream=None, anchors=None, direct_task=None, need_task_ids=False):
+        if stream is not None or anchors is not None or direct_task is not None or need_task_ids:
+            return self._general(values, stream, anchors, direct_task, need_task_ids)
+        if type(values) is not list or PyList_GET_SIZE(values) != self._width:
+            self._check_width(values)
+        self.count += 1
+        return None
+
+    def emit_many(self, rows, stream=None, anchors=None, direct_task=None):
+        for values in rows:
+            self(values, stream, anchors, direct_task, False)
+
+
+cdef class Buffer:
+    """Rows of one stream waiting to leave through one channel, and their roots."""
+
+    cdef public list rows
+    cdef public list roots
+
+    def __init__(self):
+        self.rows = []
+        self.roots = []
+
+
+def apply_acks(dict values, dict seen, list roots, bytes xors, object task_id):
+    if PyBytes_GET_SIZE(xors) < 8 * PyList_GET_SIZE(roots):
+        raise ValueError("fewer numbers than roots")
+    cdef const char* data = PyBytes_AS_STRING(xors)
+    cdef list complete = []
+    cdef Py_ssize_t index
+    cdef PyObject* old
+    cdef uint64_t value
+    cdef object root
+    for index in range(PyList_GET_SIZE(roots)):
+        root = <object>PyList_GET_ITEM(roots, index)
+        old = PyDict_GetItem(values, root)
+        if old == NULL:
+            continue
+        memcpy(&value, data + 8 * index, 8)
+        value ^= <uint64_t><object>old
+        PyDict_SetItem(values, root, value)
+        if value:
+            PyDict_SetItem(seen, root, task_id)
+        else:
+            PyList_Append(complete, root)
+    return complete
