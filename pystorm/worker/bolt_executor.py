@@ -410,12 +410,16 @@ class BoltExecutor:
         xor_edges(self._acks, roots, edges, 0, len(roots))
 
     def flush(self) -> None:
-        """Send what waits in the outbox, then acks and failures."""
+        """Send what waits in the outbox, then failures and acks.
+
+        Failures go first: a tuple that turned out to be unpackable fails after its input was acked, and that ack would
+        complete the tree.
+        """
         self.outbox.flush()
-        if self._acks:
-            self._send_acks()
         if self._fails:
             self._send_fails()
+        if self._acks:
+            self._send_acks()
 
     def _send_acks(self) -> None:
         acks = self._acks
