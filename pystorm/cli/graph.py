@@ -1,6 +1,6 @@
-"""A topology's graph as text, Mermaid or Graphviz's dot.
+"""`pystorm graph`: a topology's graph as text, Mermaid, Graphviz's dot or JSON.
 
-All three are plain functions of the model; nothing is imported and nothing has to be valid, so that a graph can show
+All of them are plain functions of the model; nothing is imported and nothing has to be valid, so that a graph can show
 what is wrong with a topology. The text is ASCII, as it may end in a log or an e-mail.
 
 Source: mermaid.js.org/syntax/flowchart.html, graphviz.org/doc/info/lang.html.
@@ -9,13 +9,61 @@ Source: mermaid.js.org/syntax/flowchart.html, graphviz.org/doc/info/lang.html.
 from __future__ import annotations
 
 import json
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+import click
+
+from pystorm.cli.options import file_argument, json_option, parse_overrides, set_option
+from pystorm.cli.output import print_json, print_line
+from pystorm.errors import TopologyError
 from pystorm.topology.config import OPTIONS_BY_KEY
 from pystorm.topology.model import DEFAULT_STREAM, Component, Edge, Topology
 from pystorm.topology.shape import in_order
 
 GraphFormat = Literal["text", "mermaid", "dot"]
+
+
+@click.command()
+@file_argument
+@click.option("--format", "form", type=click.Choice(["text", "mermaid", "dot"]), default="text", show_default=True)
+@set_option
+@json_option("Components and streams as one JSON object, instead of --format.")
+def graph(file: Path, form: GraphFormat, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Print the graph of the topology in FILE.
+
+    Nothing is imported or run. What can be read of a file with mistakes is drawn, and the mistakes follow on stderr.
+    """
+    from pystorm.topology import flux
+
+    loaded, problems = flux.read(file, parse_overrides(overrides))
+    if loaded is not None and as_json:
+        print_json(to_json(loaded.topology))
+    elif loaded is not None:
+        print_line(render(loaded.topology, form))
+    if problems:
+        raise TopologyError(problems)
+
+
+def to_json(topology: Topology) -> dict[str, Any]:
+    """The graph for machines."""
+    return {
+        "topology": topology.name,
+        "components": {
+            c.id: {"kind": c.kind, "parallelism": c.parallelism, "class": c.spec.class_name}
+            for c in topology.components.values()
+        },
+        "streams": [
+            {
+                "from": edge.source,
+                "to": edge.target,
+                "stream": edge.stream,
+                "grouping": edge.grouping.type.value,
+                "fields": list(edge.grouping.fields),
+            }
+            for edge in topology.edges
+        ],
+    }
 
 
 def render(topology: Topology, format: GraphFormat) -> str:
@@ -46,11 +94,7 @@ def _edge_label(edge: Edge) -> str:
 
 def _text(topology: Topology) -> str:
     components = _ordered(topology)
-    tasks = sum(component.parallelism for component in components)
-    key = "topology.guarantee"
-    guarantee = topology.config.get(key, OPTIONS_BY_KEY[key].default.value)
-    counts = [_count(len(topology.spouts), "spout"), _count(len(topology.bolts), "bolt"), _count(tasks, "task")]
-    lines = [f"{topology.name}: {', '.join(counts)}, {guarantee}", ""]
+    lines = [headline(topology), ""]
     width = max((len(component.id) for component in components), default=0)
     for component in components:
         parallelism = f"x{component.parallelism}"
@@ -61,6 +105,15 @@ def _text(topology: Topology) -> str:
             label = _edge_label(edge)
             lines.append(f"  +-- {label} {'-' * (width_of_labels - len(label) + 2)}> {edge.target}")
     return "\n".join(lines)
+
+
+def headline(topology: Topology) -> str:
+    """The topology in one line: its name, what it consists of, its guarantee."""
+    tasks = sum(component.parallelism for component in topology.components.values())
+    key = "topology.guarantee"
+    guarantee = topology.config.get(key, OPTIONS_BY_KEY[key].default.value)
+    counts = [_count(len(topology.spouts), "spout"), _count(len(topology.bolts), "bolt"), _count(tasks, "task")]
+    return f"{topology.name}: {', '.join(counts)}, {guarantee}"
 
 
 def _count(number: int, noun: str) -> str:

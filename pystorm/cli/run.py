@@ -1,43 +1,24 @@
-"""`pystorm run`: run a topology in the foreground."""
+"""`pystorm run`: run a topology in the foreground.
+
+Start-up is what people wait for, so the zygote, which needs some 0.2 s for its imports, starts before this process does
+its own; nothing above the function imports more than that takes.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
-from pystorm.controller.launch import RunOptions, run_topology
-from pystorm.controller.status import RunResult
-from pystorm.errors import ConfigError
-from pystorm.ui.console import open_console
+from pystorm.cli.options import data_dir_option, file_argument, json_option, parse_overrides, set_option
+
+if TYPE_CHECKING:
+    from pystorm.controller.status import RunResult
 
 #: Exit code by outcome.
 EXIT_CODES = {"finished": 0, "drained": 0, "failed": 1, "aborted": 130}
-
-
-def parse_overrides(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """The values of `--set KEY=VALUE`, read as YAML.
-
-    >>> parse_overrides(("topology.workers=3", "path=a.txt"))
-    {'topology.workers': 3, 'path': 'a.txt'}
-
-    Raises:
-        ConfigError: no `=`, no key, or a value that is no YAML.
-    """
-    found = {}
-    for pair in pairs:
-        key, separator, text = pair.partition("=")
-        if not separator or not key:
-            raise ConfigError(f"--set {pair!r}: expected KEY=VALUE, such as --set topology.workers=3")
-        try:
-            found[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {pair!r}: the value is no YAML: {error}") from error
-    return found
 
 
 def result_to_json(result: RunResult) -> dict[str, Any]:
@@ -64,31 +45,53 @@ def result_to_json(result: RunResult) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a config key or a ${variable}.")
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), default=Path(".pystorm"), show_default=True, help="State and logs."
-)
+@file_argument
+@set_option
+@data_dir_option("Where state and logs are kept.")
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Drain after S seconds.")
 @click.option("--fresh", is_flag=True, help="Forget the state and positions of earlier runs.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable: progress as lines, the summary as one object.")
+@json_option("Events as plain lines on stderr, the summary as one JSON object on stdout.")
 def run(
     file: Path, overrides: tuple[str, ...], data_dir: Path, duration: float | None, fresh: bool, as_json: bool
 ) -> None:
     """Run the topology in FILE until its input ends, it fails, or Ctrl-C drains it.
 
-    Started again, it resumes from the last committed checkpoint.
+    Started again, it resumes from the last committed checkpoint. Ctrl-C stops the spouts, lets everything in flight
+    finish and commits a last checkpoint; a second Ctrl-C quits at once.
     """
-    options = RunOptions(
-        file=file,
-        overrides=parse_overrides(overrides),
-        data_dir=data_dir,
-        duration_s=duration,
-        fresh=fresh,
-    )
-    with open_console(as_json=as_json) as console:
-        result = run_topology(options, console)
-        console.summary(result)
+    values = parse_overrides(overrides)
+    result = _run(file, values, data_dir, duration, fresh, as_json)
+    code = EXIT_CODES[result.outcome]
     if as_json:
-        click.echo(json.dumps(result_to_json(result)))
-    sys.exit(EXIT_CODES[result.outcome])
+        _print_result(result)
+    sys.exit(code)
+
+
+def _run(
+    file: Path, values: dict[str, Any], data_dir: Path, duration: float | None, fresh: bool, as_json: bool
+) -> RunResult:
+    from pystorm.controller.launcher import Launcher
+
+    launcher = Launcher()
+    launcher.start()
+    try:
+        from pystorm.controller.launch import RunOptions, run_topology
+        from pystorm.ui.console import open_console
+
+        options = RunOptions(file=file, overrides=values, data_dir=data_dir, duration_s=duration, fresh=fresh)
+        with open_console(as_json=as_json) as console:
+            result = run_topology(options, console, launcher)
+            console.summary(result, data_dir / result.topology / "logs")
+        return result
+    finally:
+        launcher.close()
+
+
+def _print_result(result: RunResult) -> None:
+    from pystorm.cli.output import OutputClosed, flush_output, print_json
+
+    try:
+        print_json(result_to_json(result))
+        flush_output()
+    except OutputClosed:
+        return  # the run is what it was, whoever reads of it

@@ -41,7 +41,7 @@ class Death:
 class Cluster:
     """Not thread-safe; the controller's loop drives it."""
 
-    def __init__(self, runtime: Path, logs: Path, workers: int) -> None:
+    def __init__(self, runtime: Path, logs: Path, workers: int, launcher: Launcher) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
         self._router: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._router.setsockopt(zmq.LINGER, 0)
@@ -51,7 +51,7 @@ class Cluster:
         self._router.bind(self.endpoint)
         self._logs = logs
         self._count = workers
-        self._launcher = Launcher()
+        self._launcher = launcher
         self._incarnations = 0
         self.workers: dict[int, WorkerHandle] = {}
         self._by_identity: dict[str, WorkerHandle] = {}

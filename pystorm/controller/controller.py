@@ -26,6 +26,7 @@ from pystorm.controller.cluster import Cluster, Death, WorkerHandle
 from pystorm.controller.coordinator import CheckpointCoordinator, Phase
 from pystorm.controller.counters import Counters
 from pystorm.controller.datadir import DataDirectory
+from pystorm.controller.launcher import Launcher
 from pystorm.controller.restarts import STABLE_S, RestartPolicy
 from pystorm.controller.signals import StopSignals
 from pystorm.controller.statebackend import StateBackend
@@ -67,6 +68,7 @@ class Controller:
         backend: StateBackend | None,
         observer: Observer,
         signals: StopSignals,
+        launcher: Launcher,
         *,
         duration_s: float | None = None,
     ) -> None:
@@ -77,7 +79,7 @@ class Controller:
         self._observer = observer
         self._signals = signals
         self._duration_s = duration_s
-        self._cluster = Cluster(directory.runtime, directory.logs, plan.workers)
+        self._cluster = Cluster(directory.runtime, directory.logs, plan.workers, launcher)
         self._counters = Counters(plan)
         self._policy = RestartPolicy(settings.recovery_max_attempts)
         self._coordinator = CheckpointCoordinator(task.label for task in plan.tasks.values())

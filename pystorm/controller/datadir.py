@@ -61,7 +61,7 @@ class DataDirectory:
                 "another --data-dir"
             ) from None
         self._remove_stale_runtime(self._read_lock().get("runtime"))
-        self.runtime = _make_runtime_directory()
+        self.runtime = make_runtime_directory()
         self._write_lock({"pid": os.getpid(), "runtime": str(self.runtime)})
 
     def unlock(self) -> None:
@@ -103,7 +103,12 @@ class DataDirectory:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _make_runtime_directory() -> Path:
+def make_runtime_directory() -> Path:
+    """A private directory of mode 0700 with a path short enough for sockets; the caller removes it.
+
+    Raises:
+        ConfigError: there is no place for one.
+    """
     for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
         if parent and os.path.isdir(parent) and os.access(parent, os.W_OK) and len(parent.encode()) < _LONGEST_RUNTIME:
             return Path(tempfile.mkdtemp(prefix=_RUNTIME_PREFIX, dir=parent))

@@ -11,6 +11,7 @@ from typing import Any
 from pystorm.components import ReplayableSpout, streams_of
 from pystorm.controller.controller import Controller
 from pystorm.controller.datadir import DataDirectory
+from pystorm.controller.launcher import Launcher
 from pystorm.controller.signals import StopSignals
 from pystorm.controller.statebackend import StateBackend
 from pystorm.controller.status import Observer, RunResult
@@ -45,15 +46,20 @@ def declares_state(cls: type) -> bool:
     return any(isinstance(value, KeyValueState) for base in cls.__mro__ for value in vars(base).values())
 
 
-def run_topology(options: RunOptions, observer: Observer) -> RunResult:
+def run_topology(options: RunOptions, observer: Observer, launcher: Launcher) -> RunResult:
     """Run a topology to its end.
 
+    Args:
+        launcher: if it was started before, workers are ready sooner; it is closed at the end of a run that began.
     Raises:
         TopologyError, ConfigError: the file is wrong; nothing was started.
         AlreadyRunning: another process runs it in the same data directory.
         DependencyMissing, StateUnavailable: there is no usable Redis.
     """
-    topology = load_checked(options.file, options.overrides)
+    loaded = load_checked(options.file, options.overrides)
+    topology = loaded.topology
+    for note in loaded.notes:
+        observer.event("INFO", str(note))
     settings = Settings.from_config(topology.config)
     classes = classes_of(topology)
     plan = Plan(topology, {c: streams_of(cls) for c, cls in classes.items()}, settings.workers)
@@ -64,7 +70,9 @@ def run_topology(options: RunOptions, observer: Observer) -> RunResult:
     directory.lock()
     try:
         with StopSignals() as signals:
-            return _run_locked(plan, settings, stateful, has_checkpoints, directory, observer, signals, options)
+            return _run_locked(
+                plan, settings, stateful, has_checkpoints, directory, observer, signals, launcher, options
+            )
     finally:
         directory.unlock()
 
@@ -77,11 +85,12 @@ def _run_locked(
     directory: DataDirectory,
     observer: Observer,
     signals: StopSignals,
+    launcher: Launcher,
     options: RunOptions,
 ) -> RunResult:
     backend = StateBackend(plan, settings, stateful, directory.path, directory.runtime) if has_checkpoints else None
     controller = Controller(
-        plan, settings, directory, backend, observer, signals, duration_s=options.duration_s
+        plan, settings, directory, backend, observer, signals, launcher, duration_s=options.duration_s
     )
     try:
         controller.start()  # the zygote imports while Redis starts

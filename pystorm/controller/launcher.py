@@ -58,7 +58,9 @@ class Launcher:
         self._buffer = b""
 
     def start(self) -> None:
-        """Start the zygote."""
+        """Start the zygote; nothing happens if it was started."""
+        if self._process is not None:
+            return
         ours, theirs = socket.socketpair()
         theirs.set_inheritable(True)
         self._process = subprocess.Popen(
