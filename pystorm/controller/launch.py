@@ -77,6 +77,13 @@ def run_topology(options: RunOptions, observer: Observer, launcher: Launcher) ->
         directory.unlock()
 
 
+def _say_where_it_begins(backend: StateBackend, observer: Observer) -> None:
+    record = backend.store.last_commit()
+    if record is not None:
+        input_ = "; its input was worked off, so only what came since is left" if record.final else ""
+        observer.event("INFO", f"resuming from checkpoint {record.epoch}{input_} (--fresh starts anew)")
+
+
 def _run_locked(
     plan: Plan,
     settings: Settings,
@@ -96,6 +103,7 @@ def _run_locked(
         controller.start()  # the zygote imports while Redis starts
         if backend is not None:
             backend.start(observer, fresh=options.fresh)
+            _say_where_it_begins(backend, observer)
         return controller.run()
     finally:
         controller.close()

@@ -56,6 +56,7 @@ class Launcher:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._buffer = b""
+        self._has_workers = False
 
     def start(self) -> None:
         """Start the zygote; nothing happens if it was started."""
@@ -80,6 +81,7 @@ class Launcher:
 
     def spawn(self, worker: int, identity: str, endpoint: str, out: str) -> None:
         """Ask for a worker process; `Spawned` follows."""
+        self._has_workers = True
         self._send({"spawn": worker, "identity": identity, "endpoint": endpoint, "out": out})
 
     def kill(self, pid: int) -> None:
@@ -119,6 +121,8 @@ class Launcher:
             self._channel.close()
             self._channel = None
         if self._process is not None:
+            if not self._has_workers:
+                self._process.kill()  # it need not finish its imports first
             try:
                 self._process.wait(2)
             except subprocess.TimeoutExpired:

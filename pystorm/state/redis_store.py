@@ -177,9 +177,13 @@ class RedisStore:
     def close(self) -> None:
         self._client.close()
 
+    def generation(self) -> int:
+        """The newest generation; 0 if there is none."""
+        return int(self._client.call("GET", self._keys.generation) or 0)
+
     def _raise_generation(self) -> int:
         while True:
-            last = int(self._client.call("GET", self._keys.generation) or 0)
+            last = self.generation()
             # Compare and set instead of INCR: a delayed copy of an earlier call then raises nothing.
             if self._writer.durably(last, fenced.acquire(self._keys.generation, last, last + 1)):
                 return last + 1

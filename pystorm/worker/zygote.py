@@ -85,7 +85,10 @@ class Zygote:
             self._send({"exited": pid, "status": status})
 
     def _send(self, message: dict[str, Any]) -> None:
-        self._channel.sendall(json.dumps(message).encode() + b"\n")
+        try:
+            self._channel.sendall(json.dumps(message).encode() + b"\n")
+        except BrokenPipeError:
+            sys.exit()  # the controller has closed its end, and `serve` would end too
 
 
 def run_worker(request: dict[str, Any], parent: int) -> int:
