@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from rich import box
 from rich.console import Console as RichConsole
 from rich.console import Group
 from rich.live import Live
@@ -77,7 +76,7 @@ class LiveConsole:
 
 
 def _status_table(status: RunStatus, rates: Rates) -> Group:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for at, name in enumerate(_COLUMNS):
         table.add_column(name, justify="right" if at else "left", no_wrap=True)
     for c in status.components:
@@ -94,7 +93,7 @@ def _status_table(status: RunStatus, rates: Rates) -> Group:
 
 
 def _result_table(result: RunResult, logs: Path) -> Group:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for at, name in enumerate(summary.HEADER):
         table.add_column(name, justify="right" if at in summary.NUMBERS else "left", no_wrap=True)
     for row in summary.rows(result):

@@ -1,8 +1,9 @@
 """Writing for people from a process that has more important work: the controller neither dies nor waits for a reader.
 
 Theory of operation. Text goes straight to the descriptor, in pieces that a pipe takes without blocking when poll(2)
-says it is writable at all. A reader that is slow (a pager, a terminal stopped with Ctrl-S) gets `PATIENCE_S`, once; from
-then on what does not fit is left out and counted, until it reads again. A reader that is gone is replaced by /dev/null.
+says it is writable at all. A reader that is slow (a pager, a terminal stopped with Ctrl-S) gets `PATIENCE_S`, once;
+from then on what does not fit is left out and counted, until it reads again. A reader that is gone is replaced by
+/dev/null.
 
 What does not work: more pieces than fit in the reader's buffer are cut in the middle of a line.
 
