@@ -27,13 +27,13 @@ from pystorm.controller.coordinator import CheckpointCoordinator, Phase
 from pystorm.controller.counters import Counters
 from pystorm.controller.datadir import DataDirectory
 from pystorm.controller.launcher import Launcher
-from pystorm.controller.restarts import STABLE_S, RestartPolicy
+from pystorm.controller.restarts import Positions, RestartPolicy
 from pystorm.controller.signals import StopSignals
 from pystorm.controller.statebackend import StateBackend
 from pystorm.controller.status import Observer, RunResult, RunStatus
 from pystorm.errors import StaleGeneration, StateUnavailable, TopologyFailed
 from pystorm.state.record import CheckpointRecord
-from pystorm.topology.config import Settings
+from pystorm.topology.config import Guarantee, Settings
 from pystorm.topology.plan import Plan
 
 #: How long a worker may take to notice a new generation before it is killed, in seconds.
@@ -86,6 +86,7 @@ class Controller:
         self._state = RunState.BACKOFF
         self._generation = 0
         self._record: CheckpointRecord | None = None
+        self._started_from: Positions = {}
         self._reason = "the run starts"
         self._started_s = time.monotonic()
         self._not_assigned: set[int] = set()
@@ -194,8 +195,8 @@ class Controller:
             self._observer.progress(self.status())
 
     def _on_running(self, now_s: float) -> None:
-        if self._backend is None and now_s - self._running_since_s > STABLE_S:
-            self._policy.on_progress()
+        has_positions = self._settings.guarantee is Guarantee.EXACTLY_ONCE or bool(self._record and self._record.positions)
+        self._policy.on_running(now_s - self._running_since_s, has_positions=has_positions)
         if self._coordinator.phase is not Phase.IDLE:
             return
         if len(self._idle) == self._plan.workers:
@@ -223,6 +224,7 @@ class Controller:
                 return
             self._backend.say_available(self._observer)
         last = self._record.epoch if self._record else 0
+        self._started_from = self._record.positions if self._record else {}
         self._coordinator = CheckpointCoordinator(
             (task.label for task in self._plan.tasks.values()), max(last, self._coordinator.epoch)
         )
@@ -444,7 +446,7 @@ class Controller:
             self._last_commit = (epoch, duration_ms, now_s)
         self._retry_s = 0.0
         self._coordinator.on_committed()
-        self._policy.on_progress()
+        self._policy.on_commit(self._started_from, tally.positions)
         self._cluster.broadcast({"type": "committed", "generation": self._generation, "epoch": epoch})
         if tally.is_final:
             self._stop_workers()
