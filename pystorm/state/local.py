@@ -93,7 +93,9 @@ class LocalStateManager:
         self._homes.clear()
         self._shadowed.clear()
         for name, declaration in _declarations(type(instance)).items():
-            state = declaration.bound(f"{self._component}.{name}", self._current, keyed=self._keyed, column=self._column)
+            state = declaration.bound(
+                f"{self._component}.{name}", self._current, keyed=self._keyed, column=self._column
+            )
             self._states[name] = state
             setattr(instance, name, state)
 
@@ -178,7 +180,8 @@ class LocalStateManager:
         defaults = [self._default_home_of(state, key) for key in state.keys]
         for index, (key, tup, default) in enumerate(zip(state.keys, state.tuples, defaults, strict=True)):
             if tup is None:  # the key itself is what the tuple was grouped by
-                last_tup, group = None, default
+                last_tup = None
+                group = self._owned(default if canonical(key) is key else key_group([key], self._max_parallelism), key)
             elif tup is not last_tup:
                 last_tup, group = tup, self._owned_group_of(tup)
             if group == default and index not in state.gone and key not in homes and key not in shadowed:
@@ -197,9 +200,9 @@ class LocalStateManager:
         return placed
 
     def _owned_group_of(self, tup: Any) -> int:
-        if tup is None:
-            raise InternalError(f"{self._component}: a write to keyed state was noted without its tuple")
-        group = self._group_of(tup)
+        return self._owned(self._group_of(tup), tup)
+
+    def _owned(self, group: int, tup: Any) -> int:
         if group not in self._groups:
             raise InternalError(
                 f"{self._component}: a tuple of key group {group} was processed by a task that owns"

@@ -48,7 +48,7 @@ MUTATORS: dict[str, tuple[Callable[[State], Any], dict[Any, Any], set[Any]]] = {
 @pytest.mark.parametrize("name", MUTATORS)
 def test_every_way_to_change_the_dict_notes_the_keys_with_the_tuple(name: str) -> None:
     change, expected, noted = MUTATORS[name]
-    state, _ = bound(content={"a": 1, "b": 2})
+    state, _ = bound(keyed=True, content={"a": 1, "b": 2})
     change(state)
     assert dict(state) == expected
     assert state.take_dirty() == dict.fromkeys(noted, "now")

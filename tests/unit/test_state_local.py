@@ -211,11 +211,13 @@ def test_a_tuple_of_another_tasks_group_is_a_bug_and_says_so() -> None:
         list(task.manager.freeze().chunks())
 
 
-def test_a_keyed_write_without_a_tuple_is_never_placed_by_guess() -> None:
+@pytest.mark.parametrize("key", ["a", 7, True, 2.0, 2.5])
+def test_a_key_noted_as_its_own_grouping_key_goes_where_its_tuple_went(key: Any) -> None:
     task = Task()
-    task.bolt.counts.note_dirty("a", None)
-    with pytest.raises(InternalError, match="noted without its tuple"):
-        list(task.manager.freeze().chunks())
+    task.write(key, 1)
+    task.bolt.counts.take_dirty()
+    task.bolt.counts.note_dirty(key, None)
+    assert [chunk.scope for chunk in task.manager.freeze().chunks()] == [str(key_group([key], GROUPS))]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["2", "5", "7"])))
