@@ -135,8 +135,12 @@ class BoltExecutor:
 
     @property
     def backlog(self) -> Iterable[InBatch | InBarrier]:
-        """Everything that waits, oldest first."""
+        """Everything that waits in queues, oldest first; not the batch being worked on."""
         return itertools.chain(self._parked, self.queue)
+
+    def unprocessed_roots(self) -> list[int]:
+        """Every root of the tuples whose turn in the batch being worked on is yet to come."""
+        return self._batch.tree_roots(self._done) if self._batch is not None else []
 
     def run_slice(self) -> None:
         """Process up to a millisecond's worth of input. Call it only if `has_work`."""
@@ -279,7 +283,7 @@ class BoltExecutor:
         reason = self._services.user_error(self, tup, error)
         if self._on_error == "crash":
             self._services.crash(reason)
-        if tup.id not in self.inflight and not self.auto_ack:
+        if tup.id in self._excluded if self.auto_ack else tup.id not in self.inflight:
             return  # the bolt settled the tuple itself before it raised
         if self._on_error == "dead-letter":
             self._dead_letter(tup, error)
@@ -331,6 +335,8 @@ class BoltExecutor:
         held = self.inflight.get(tup.id)
         if held is None:
             raise self._settled_error(tup, "anchored to")
+        if isinstance(held.root, tuple):
+            self._has_multi = True  # the tuple itself may be acked only after the next flush
         return held.root
 
     def roots_of(self, anchors: Iterable[Any]) -> Any:

@@ -94,11 +94,11 @@ class InBatch:
         self.rows = wire.unpack_rows(view[at:], self.count)
         self.frame = None
 
-    def tree_roots(self) -> list[int]:
-        """Every root that the batch's tuples belong to."""
+    def tree_roots(self, start: int = 0) -> list[int]:
+        """Every root that the batch's tuples, from number `start` on, belong to."""
         self.decode()
         found: list[int] = []
-        for root in self.roots or ():
+        for root in (self.roots or [])[start:]:
             if isinstance(root, tuple):
                 found.extend(root)
             elif root is not None:

@@ -270,6 +270,8 @@ class Runtime:
             return
         by_spout: dict[int, set[int]] = {}
         for bolt in self._ordered:
+            for root in bolt.unprocessed_roots():
+                by_spout.setdefault(spout_task_of(root), set()).add(root)
             for item in bolt.backlog:
                 if isinstance(item, InBatch) and item.received_s:
                     for root in item.tree_roots():
