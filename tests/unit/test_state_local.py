@@ -217,7 +217,7 @@ def test_a_key_noted_as_its_own_grouping_key_goes_where_its_tuple_went(key: Any)
     task.write(key, 1)
     task.bolt.counts.take_dirty()
     task.bolt.counts.note_dirty(key, None)
-    set_in = [scope for (scope, _), (sets, _) in changes_of(task).items() if sets]
+    set_in = [chunk.scope for chunk in task.manager.freeze().chunks() if any(sets for _, sets, _ in chunk.changes)]
     assert set_in == [str(key_group([key], GROUPS))]
 
 
