@@ -10,8 +10,8 @@ Theory of operation
     Tests that tell a story use `settle` (work until nothing moves), `advance`, `checkpoint`, `kill` and `run`. The
     simulation picks single moves instead: `turn`, `run_job`, `deliver`, `collect`.
 
-Invariants: the clock moves by `Clock.work_s` each time it is read and otherwise only when told, so a run repeats exactly.
-An exception of a worker that no test expects surfaces in the test.
+Invariants: the clock moves by `Clock.work_s` each time it is read and otherwise only when told, so a run repeats
+exactly. An exception of a worker that no test expects surfaces in the test.
 """
 
 from __future__ import annotations

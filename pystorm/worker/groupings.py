@@ -24,6 +24,18 @@ Pick = Callable[[Sequence[Any]], Sequence[OutBuffer]]
 FIELDS_CACHE_ENTRIES = 200_000
 
 
+def group_of(key: list[Any], max_parallelism: int, where: str) -> int:
+    """The key group of the grouping fields' values.
+
+    Raises:
+        ComponentError: they cannot be packed; `where` says which fields of what.
+    """
+    try:
+        return key_group(key, max_parallelism)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ComponentError(f"{where}: no tuple can be grouped by the value {key!r:.200}: {error}") from error
+
+
 class FieldsPick:
     """FIELDS: equal values of the fields go to the same task.
 
@@ -31,10 +43,11 @@ class FieldsPick:
     are one dictionary key but three keys of the grouping.
     """
 
-    __slots__ = ("_columns", "_groups", "_targets", "cache", "column", "targets_by_group")
+    __slots__ = ("_columns", "_groups", "_targets", "_where", "cache", "column")
 
-    def __init__(self, columns: Sequence[int], targets: Sequence[OutBuffer], max_parallelism: int) -> None:
+    def __init__(self, columns: Sequence[int], targets: Sequence[OutBuffer], max_parallelism: int, where: str) -> None:
         self._columns = tuple(columns)
+        self._where = where
         self._groups = max_parallelism
         self._targets = targets
         #: position of the only field, or None if there are several
@@ -42,9 +55,13 @@ class FieldsPick:
         self.cache: dict[Any, OutBuffer] = {}
 
     def find(self, values: Sequence[Any]) -> OutBuffer:
-        """The buffer for a tuple that the cache does not know."""
+        """The buffer for a tuple that the cache does not know.
+
+        Raises:
+            ComponentError: the key cannot be packed.
+        """
         key = [values[column] for column in self._columns]
-        group = key_group(key, self._groups)
+        group = group_of(key, self._groups, self._where)
         buffer = self._targets[task_index_of(group, len(self._targets), self._groups)]
         if self.column is not None and type(key[0]) is str:
             if len(self.cache) >= FIELDS_CACHE_ENTRIES:
@@ -68,13 +85,13 @@ def _shuffle(targets: Sequence[OutBuffer]) -> Pick:
     return lambda values: next(ring)
 
 
-def _partial_key(columns: Sequence[int], targets: Sequence[OutBuffer], groups: int) -> Pick:
+def _partial_key(columns: Sequence[int], targets: Sequence[OutBuffer], groups: int, where: str) -> Pick:
     """Two candidate tasks per key, the one that got less so far takes the tuple."""
     sent = [0] * len(targets)
 
     def pick(values: Sequence[Any]) -> Sequence[OutBuffer]:
         key = [values[column] for column in columns]
-        first = key_group(key, groups) % len(targets)
+        first = group_of(key, groups, where) % len(targets)
         second = key_group([*key, "second choice"], groups) % len(targets)
         if second == first:
             second = (first + 1) % len(targets)
@@ -121,10 +138,13 @@ def build_pick(
     kind = edge.grouping.type
     groups = int(plan.topology.config.get("topology.max.parallelism", 128))
     columns = [info.fields.index(name) for name in edge.grouping.fields]
+    where = (
+        f"component {edge.source!r}, stream {info.name!r}, grouped by {list(edge.grouping.fields)} for {edge.target!r}"
+    )
     if kind is GroupingType.FIELDS:
-        return FieldsPick(columns, targets, groups)
+        return FieldsPick(columns, targets, groups, where)
     if kind is GroupingType.PARTIAL_KEY:
-        return _partial_key(columns, targets, groups)
+        return _partial_key(columns, targets, groups, where)
     if kind is GroupingType.ALL:
         everybody = tuple(targets)
         return lambda values: everybody

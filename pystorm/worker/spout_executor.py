@@ -142,7 +142,7 @@ class SpoutExecutor:
             root = self.ledger.open(None)
         try:
             self.outbox.place(values, stream, root, None)
-        except ComponentError:
+        except Exception:
             self._forget(root)
             raise
         self.positions[partition] = position
@@ -161,7 +161,7 @@ class SpoutExecutor:
         root = self.ledger.open((tup_id,)) if is_tracked else None
         try:
             targets = self.outbox.place(values, stream, root, direct_task)
-        except ComponentError:
+        except Exception:
             self._forget(root)
             raise
         if tup_id is not None and not is_tracked:
@@ -173,6 +173,12 @@ class SpoutExecutor:
     def _forget(self, root: int | None) -> None:
         if root is not None:
             self.ledger.close(root)
+
+    def drop_unsendable(self, root: int | None) -> None:
+        """Values that cannot travel: their tree, in which their edge id is missing, must not complete."""
+        if root in self.ledger.values:
+            self.failed += 1
+            self._forget(root)
 
     # -- the loop's view ---------------------------------------------------------------------------------------
 

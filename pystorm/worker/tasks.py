@@ -275,6 +275,7 @@ class TaskFactory:
 
     def _on_spout_unpackable(self, executor: SpoutExecutor) -> Callable[[OutBuffer, Any, Any, Exception], None]:
         def on_unpackable(buffer: OutBuffer, row: Any, root: Any, error: Exception) -> None:
+            executor.drop_unsendable(root)
             self._services.spout_unpackable(executor, root, unpackable_text(executor.task, buffer, row, error))
 
         return on_unpackable
