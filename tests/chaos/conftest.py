@@ -1,5 +1,5 @@
 """The same lab for chaos tests."""
 
-from tests.integration.conftest import lab
+from tests.integration.conftest import lab, user_redis
 
-__all__ = ["lab"]
+__all__ = ["lab", "user_redis"]

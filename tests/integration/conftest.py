@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import Lab
+from tests.integration.support import Lab, UserRedis
 
 
 @pytest.fixture
@@ -16,3 +16,11 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     made = Lab(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def user_redis(tmp_path: Path, runtime_dir: Path) -> Iterator[UserRedis]:
+    """A Redis that the user runs, reached by URL."""
+    made = UserRedis(tmp_path / "user-redis", runtime_dir)
+    yield made
+    made.server.stop()

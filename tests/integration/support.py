@@ -124,6 +124,7 @@ class Run:
         """Pid of the worker that runs a task; waits for it."""
 
         def find() -> int:
+            self.check_running()
             found = [w["pid"] for w in self.workers_file().get("workers", []) if task in w["tasks"]]
             return found[0] if found and is_alive(found[0]) else 0
 
@@ -139,6 +140,18 @@ class Run:
             return workers if is_there else {}
 
         found: dict[int, int] = wait_until(f"{count} workers run", ready)
+        return found
+
+    def wait_for_generation(self, generation: int) -> list[int]:
+        """Wait until `generation` shows, however little of it runs; returns the pids of its workers."""
+
+        def shows() -> list[int]:
+            self.check_running()
+            content = self.workers_file()
+            is_there = content.get("generation", 0) >= generation
+            return [w["pid"] for w in content["workers"] if is_alive(w["pid"])] if is_there else []
+
+        found: list[int] = wait_until(f"generation {generation} shows", shows)
         return found
 
     def check_running(self) -> None:
@@ -185,8 +198,9 @@ class Run:
         return found
 
     def log(self, task: str) -> str:
-        """The log of a task."""
-        return (self.folder / "logs" / f"{task}.log").read_text()
+        """The log of a task; empty before its first line."""
+        path = self.folder / "logs" / f"{task}.log"
+        return path.read_text() if path.exists() else ""
 
 
 def total_position(record: CheckpointRecord | None) -> int:
@@ -288,10 +302,7 @@ class Lab:
 
     def counts(self, topology: str, component: str = "count", state: str = "counts", **more: Any) -> dict[Any, Any]:
         """A state as a dict; each key must be there once."""
-        entries = self.state(topology, component, state, **more)
-        found = {entry.key: entry.value for entry in entries}
-        assert len(found) == len(entries), "a key is held by more than one task"
-        return found
+        return _as_dict(self.state(topology, component, state, **more))
 
     # -- processes ---------------------------------------------------------------------------------------------
 
@@ -363,6 +374,14 @@ class UserRedis:
         """To be killed and restarted."""
         return self._server
 
+    def counts(self, topology: str, component: str, state: str) -> dict[Any, Any]:
+        """A state as a dict; each key must be there once."""
+        store = RedisStore(topology, self._server.config)
+        try:
+            return _as_dict(list(CommittedState(store).dump(component, state)))
+        finally:
+            store.close()
+
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """The server does not answer for a while."""
@@ -373,6 +392,12 @@ class UserRedis:
             yield
         finally:
             kill(pid, signal.SIGCONT)
+
+
+def _as_dict(entries: list[Entry]) -> dict[Any, Any]:
+    found = {entry.key: entry.value for entry in entries}
+    assert len(found) == len(entries), "a key is held by more than one task"
+    return found
 
 
 def _name_of(file: Path) -> str:

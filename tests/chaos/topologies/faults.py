@@ -22,12 +22,10 @@ class NumberSpout(ReplayableSpout):
         self.per_s = per_s
         self.first_after_s = first_after_s
 
-    def initialize(self, conf: Mapping[str, Any], context: Mapping[str, Any]) -> None:
-        self.started_s = time.monotonic() + self.first_after_s
-        self.sent = 0
-
     def seek(self, partition: str, position: int | None) -> None:
         self.next = position or 0
+        self.started_s = time.monotonic() + self.first_after_s
+        self.sent = 0
 
     def next_tuple(self) -> None:
         if self.count is not None and self.next >= self.count:
@@ -258,7 +256,7 @@ class HoldBolt(Bolt):
     auto_ack = False
 
     def process(self, tup: Tuple) -> None:
-        """Keeps the tuple for ever."""
+        self.logger.info("has %s", tup.values[0])
 
 
 class LateBolt(Bolt):
