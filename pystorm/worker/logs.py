@@ -21,7 +21,8 @@ import pystorm
 from pystorm.topology.config import Settings
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
-_OWN_FOLDER = str(Path(pystorm.__file__).parent) + os.sep
+#: How the file names of pystorm's own frames begin; compiled modules give theirs relative to the checkout.
+_OWN_FILES = (str(Path(pystorm.__file__).parent) + os.sep, "pystorm/_")
 #: Characters of a tuple's values that an error shows.
 SHOWN_VALUES = 300
 
@@ -103,7 +104,7 @@ def user_traceback(error: BaseException | None) -> str:
     shown = traceback.TracebackException.from_exception(error)
     link: traceback.TracebackException | None = shown
     while link is not None:
-        user = [frame for frame in link.stack if not frame.filename.startswith(_OWN_FOLDER)]
+        user = [frame for frame in link.stack if not frame.filename.startswith(_OWN_FILES)]
         if user:
             link.stack = traceback.StackSummary.from_list(user)
         link = link.__cause__ or link.__context__
@@ -113,7 +114,7 @@ def user_traceback(error: BaseException | None) -> str:
 def innermost_user_line(error: BaseException) -> str:
     """file:line of the innermost frame that is not pystorm's, or of the innermost frame at all."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(_OWN_FOLDER)]
+    own = [frame for frame in frames if not frame.filename.startswith(_OWN_FILES)]
     for frame in reversed(own or frames):
         return f"{frame.filename}:{frame.lineno}"
     return "?"
