@@ -273,7 +273,7 @@ class Controller:
     def _show_detail(self, death: Death) -> None:
         if (death.last_words,) not in self._shown_causes:
             self._shown_causes.add((death.last_words,))
-            self._observer.event("ERROR", death.detail)
+            self._observer.event("ERROR", f"worker {death.worker}: {death.last_words}\n{death.detail}")
 
     def _fail(self, reason: str) -> None:
         """Something broke; go back to the last checkpoint, now or after a pause, or give up."""
