@@ -317,7 +317,8 @@ class Controller:
             self._show_user_error(message)
         elif kind == "stats":
             self._counters.on_stats(message)
-        elif message["generation"] == self._generation:
+        elif message["generation"] == self._generation and self._state is not RunState.BACKOFF:
+            # during the pause after a failure the generation is still the failed one, and its news mean nothing any more
             self._on_generation_message(handle.index, kind, message)
 
     def _on_generation_message(self, index: int, kind: str, message: dict[str, Any]) -> None:
