@@ -32,15 +32,20 @@ def flush_output() -> None:
 
 def print_json(value: Any) -> None:
     """One line of JSON; raises as `print_line`."""
-    print_line(json_line(value, ascii_only=not _is_utf8()))
+    print_line(json_line(value))
 
 
-def json_line(value: Any, *, ascii_only: bool = False) -> str:
+def json_line(value: Any, *, ascii_only: bool | None = None) -> str:
     """JSON on one line. Not-a-number and infinities, which JSON lacks, become text.
+
+    Args:
+        ascii_only: escape every other character; None: where standard output cannot carry all of them.
 
     >>> json_line({"a": [1, float("inf")]})
     '{"a": [1, "Infinity"]}'
     """
+    if ascii_only is None:
+        ascii_only = not _is_utf8()
     try:
         return json.dumps(value, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,10 @@ class Commands:
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
+        for lock in self.folder.glob(".pystorm/*/lock"):  # what a run that was killed could not remove
+            runtime = json.loads(lock.read_text() or "{}").get("runtime")
+            if runtime is not None:
+                shutil.rmtree(runtime, ignore_errors=True)
 
 
 def wait_until(what: str, condition: Callable[[], Any]) -> Any:

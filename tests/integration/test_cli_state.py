@@ -174,6 +174,18 @@ def test_a_redis_of_the_users_own_is_read_by_url(pystorm: Commands, own_redis: E
     assert "not available" in unreachable.err
 
 
+def test_json_stays_json_on_an_output_that_lacks_its_characters(pystorm: Commands) -> None:
+    module = pystorm.folder / "steps.py"
+    module.write_text(module.read_text().replace('f"n{', 'f"Phænomena{'))
+    assert pystorm("run", "steps.yaml").code == 0
+    command = ("state", "dump", "steps", "sum", "names", "Phænomena0", "--json")
+    for encoding in ("utf-8", "ascii", "latin-1"):
+        reader = pystorm.start(*command, env={**os.environ, "PYTHONIOENCODING": encoding})
+        out, _ = reader.communicate(timeout=DEADLINE_S)
+        assert json.loads(out)["key"] == "Phænomena0"
+        assert (b"\\u00e6" in out) == (encoding != "utf-8")
+
+
 def test_two_readers_at_once_both_get_an_answer(finished: Commands) -> None:
     readers: list[subprocess.Popen[bytes]] = [
         finished.start("state", "dump", "steps", "sum", "sums", "--json") for _ in range(3)
