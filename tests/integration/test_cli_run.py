@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -177,6 +178,10 @@ def test_a_reader_that_goes_away_does_not_harm_the_run(pystorm: Commands, stream
 def test_a_reader_that_does_not_read_does_not_stop_the_run(pystorm: Commands) -> None:
     run = pystorm.start("run", "steps.yaml", "--set", "warnings=2", "--json")  # 600 kB, a pipe holds 64
     pystorm.wait_for_file("done", run)
+    lock = pystorm.folder / ".pystorm" / "steps" / "lock"
+    wait_until("the run is over", lambda: lock.read_text() == "{}")
+    with pytest.raises(subprocess.TimeoutExpired):
+        run.wait(0.5)  # the summary is the last word, and waits to be read
     done = pystorm.finish(run)
     assert done.code == 0
     assert done.objects()[-1]["components"]["sum"]["processed"] == 300
