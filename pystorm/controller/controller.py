@@ -178,8 +178,8 @@ class Controller:
     def _on_time(self, now_s: float) -> None:
         if self._duration_s is not None and now_s - self._started_s >= self._duration_s and not self._is_draining:
             self._drain("drained")
-        if self._backend is not None:
-            self._backend.watch(self._observer)
+        if self._backend is not None and self._backend.watch(self._observer):
+            self._write_workers()
         if self._state is RunState.BACKOFF and now_s >= self._retry_s:
             self._recover()
         elif self._state is RunState.STARTING and self._not_assigned and now_s >= self._assign_deadline_s:

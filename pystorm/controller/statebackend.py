@@ -92,22 +92,21 @@ class StateBackend:
         except StateUnavailable:
             return False  # the recovery that follows finds out
 
-    def watch(self, observer: Observer) -> None:
-        """Restart an embedded server that died.
+    def watch(self, observer: Observer) -> bool:
+        """Restart an embedded server that died; returns whether one did.
 
         Raises:
             TopologyFailed: it cannot be started any more.
         """
-        if self._embedded is None:
-            return
-        code = self._embedded.poll()
-        if code is None:
-            return
+        code = self._embedded.poll() if self._embedded is not None else None
+        if self._embedded is None or code is None:
+            return False
         observer.event("WARNING", f"the embedded Redis ended (code {code}) and is started again; nothing committed is lost")
         try:
             self._embedded.restart()
         except StateUnavailable as error:
             raise TopologyFailed(f"the embedded Redis does not start again: {error}") from error
+        return True
 
     def say_unavailable(self, observer: Observer, reason: str) -> None:
         """Tell people once that the backend does not answer."""
