@@ -1,5 +1,8 @@
-"""The same lab for chaos tests."""
+"""The fixtures of the integration tests, for the chaos tests."""
 
-from tests.integration.conftest import lab, user_redis
+from tests.integration.conftest import lab, seed, user_redis
 
-__all__ = ["lab", "user_redis"]
+__all__ = ["lab", "seed", "user_redis"]
+
+#: they are imported by runs, with the examples' folder on the path
+collect_ignore_glob = ["topologies/*"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,3 +25,11 @@ def user_redis(tmp_path: Path, runtime_dir: Path) -> Iterator[UserRedis]:
     made = UserRedis(tmp_path / "user-redis", runtime_dir)
     yield made
     made.server.stop()
+
+
+@pytest.fixture
+def seed() -> int:
+    """Of the choice of moments and victims; printed, so that a failure can be repeated as far as processes allow."""
+    found = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {found}")
+    return found

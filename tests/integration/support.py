@@ -168,6 +168,16 @@ class Run:
         """Of the embedded server."""
         return int(self.workers_file()["redis"])
 
+    def wait_for_other_redis(self, old: int) -> int:
+        """Wait until an embedded server runs in the place of `old`."""
+
+        def other() -> int:
+            self.check_running()
+            found = self.redis_pid()
+            return found if found != old else 0
+
+        return int(wait_until("another redis-server runs", other))
+
     def redis_socket(self) -> str:
         """Of the embedded server."""
         return str(Path(json.loads((self.folder / "lock").read_text())["runtime"]) / "redis.sock")
@@ -379,6 +389,14 @@ class UserRedis:
         store = RedisStore(topology, self._server.config)
         try:
             return _as_dict(list(CommittedState(store).dump(component, state)))
+        finally:
+            store.close()
+
+    def last_position(self, topology: str) -> int:
+        """The sum of the positions of the last committed checkpoint; 0 before the first."""
+        store = RedisStore(topology, self._server.config)
+        try:
+            return total_position(store.last_commit())
         finally:
             store.close()
 

@@ -4,51 +4,11 @@ from __future__ import annotations
 
 import random
 import signal
-import time
 
 import pytest
 
-from tests.integration.support import TOPOLOGIES, Lab, Run, kill, plain_count, text_lines, total_position
-
-LINES = 3000
-WORKERS = 5
-
-
-class Count:
-    """A paced exactly-once word count that is being disturbed."""
-
-    def __init__(self, lab: Lab, *, pace: int = 1000, **settings: object) -> None:
-        self.lab = lab
-        self.text = text_lines(LINES)
-        self.hurry = lab.folder / "hurry"
-        path = lab.write("text.txt", self.text)
-        self.settings = {"path": str(path), "pace": pace, "hurry": str(self.hurry), **settings}
-        self.run = self.start()
-
-    def start(self) -> Run:
-        """Start the run, for the first time or again."""
-        self.run = self.lab.start(TOPOLOGIES / "counting.yaml", settings=self.settings)
-        return self.run
-
-    def under_way(self, after: int = 0) -> int:
-        """Wait until more is committed than `after`; returns how much. It runs and has more to do."""
-        self.run.wait_for_workers(WORKERS)
-        return total_position(self.run.wait_for_commit(position=after))
-
-    def finish(self) -> dict[str, object]:
-        """Let it end without a rest; the count must be exact."""
-        self.hurry.touch()
-        summary = self.run.wait()
-        assert self.lab.counts("counting") == plain_count(self.text)
-        return summary
-
-
-@pytest.fixture
-def seed() -> int:
-    """Of the choice of moments and victims; printed, so that a failure can be repeated as far as processes allow."""
-    found = random.SystemRandom().randrange(1 << 32)
-    print(f"seed {found}")
-    return found
+from tests.integration.counting import WORKERS, Count, let_pass
+from tests.integration.support import Lab, kill, plain_count, total_position
 
 
 @pytest.mark.parametrize("victim", ["lines-0", "split-0", "split-1", "count-0", "count-1"])
@@ -120,9 +80,9 @@ def test_kills_at_any_moment_of_a_checkpoint_leave_the_count_exact(lab: Lab, see
         redis = count.run.redis_pid()
         kill(redis, signal.SIGSTOP)
         try:
-            wait_for_s(chosen.uniform(0.0, 0.3))
+            let_pass(chosen.uniform(0.0, 0.3))
             kill(workers[chosen.randrange(WORKERS)])
-            wait_for_s(chosen.uniform(0.0, 0.1))
+            let_pass(chosen.uniform(0.0, 0.1))
         finally:
             kill(redis, signal.SIGCONT)
         done = count.under_way(done)
@@ -138,7 +98,7 @@ def test_kills_at_random_moments_leave_the_count_exact(lab: Lab, seed: int) -> N
     done = count.under_way()
     for _ in range(12):
         workers = count.run.wait_for_workers(WORKERS)
-        wait_for_s(chosen.uniform(0.0, 0.12))
+        let_pass(chosen.uniform(0.0, 0.12))
         kill(workers[chosen.randrange(WORKERS)])
         done = count.under_way(done)
     summary = count.finish()
@@ -194,11 +154,10 @@ def test_words_of_a_killed_at_least_once_run_are_all_there(lab: Lab) -> None:
     for victim in ("lines-0", "split-1", "count-0"):
         done = count.under_way(done)
         kill(count.run.worker_of(victim))
-    count.hurry.touch()
-    summary = count.run.wait()
+    summary = count.finish(exactly=False)
 
     assert summary["recoveries"] == 3
-    assert_nothing_missing(lab, count.text)
+    assert count.missing() == {}
 
 
 def test_words_of_a_killed_at_most_once_run_are_never_counted_twice(lab: Lab) -> None:
@@ -207,21 +166,7 @@ def test_words_of_a_killed_at_most_once_run_are_never_counted_twice(lab: Lab) ->
     for victim in ("split-1", "count-0", "count-1"):
         done = count.under_way(done)
         kill(count.run.worker_of(victim))
-    count.hurry.touch()
-    count.run.wait()
+    count.finish(exactly=False)
 
     plain = plain_count(count.text)
-    found = lab.counts("counting")
-    assert {word: n for word, n in found.items() if n > plain[word]} == {}
-
-
-def assert_nothing_missing(lab: Lab, text: str) -> None:
-    """Every word was counted at least as often as it is in the text."""
-    found = lab.counts("counting")
-    missing = {word: (n, found.get(word, 0)) for word, n in plain_count(text).items() if found.get(word, 0) < n}
-    assert missing == {}
-
-
-def wait_for_s(seconds: float) -> None:
-    """Let a random moment pass; no assertion rests on it."""
-    time.sleep(seconds)
+    assert {word: n for word, n in lab.counts("counting").items() if n > plain[word]} == {}
