@@ -16,8 +16,8 @@ from tests.integration.counting import WORKERS, Count, let_pass
 from tests.integration.support import TEXT, Lab, kill, plain_count
 
 WORDS = 500_000
-WORKER_KILLS = 10
-CONTROLLER_KILLS = 3
+WORKER_KILLS = 16
+CONTROLLER_KILLS = 4
 #: Lines a second while there is killing to do.
 PACE = 1500
 

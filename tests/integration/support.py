@@ -195,7 +195,7 @@ class Run:
         finally:
             store.close()
 
-    def wait_for_commit(self, after: int = 0, position: int = 0) -> CheckpointRecord:
+    def wait_for_commit(self, after: int = 0, position: int = -1) -> CheckpointRecord:
         """Wait for a checkpoint with an epoch above `after` whose spouts are past `position` in total."""
 
         def committed() -> CheckpointRecord | None:

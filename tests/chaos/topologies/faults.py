@@ -59,7 +59,7 @@ class PartitionSpout(ReplayableSpout):
         left = [name for name, number in self.next.items() if number < self.count]
         for name in left:
             self.next[name] += 1
-            self.emit([name, self.next[name] - 1, self.context["task_id"]], position=self.next[name], partition=name)
+            self.emit([name, self.next[name] - 1, self.task_id], position=self.next[name], partition=name)
         if not left:
             self.finish()
 
