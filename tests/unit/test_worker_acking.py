@@ -725,7 +725,7 @@ def test_need_task_ids_gives_the_tasks_that_a_tuple_went_to(start: Start) -> Non
 
 
 class DirectSpout(Feeder):
-    outputs = [Stream(["num"], name="default", direct=True)]  # type: ignore[assignment]
+    outputs = [Stream(["num"], direct=True)]  # type: ignore[list-item]
 
     def next_tuple(self) -> None:
         if self.waiting:
