@@ -104,10 +104,20 @@ def counting() -> Parts:
     return parts
 
 
-def hoarding() -> Parts:
+class Paced(Numbers):
+    """Sends as far as a test lets it."""
+
+    available = 0
+
+    def next_tuple(self) -> None:
+        if self.at < self.available:
+            super().next_tuple()
+
+
+def hoarding(spout: type[Paced]) -> Parts:
     """One task each, so that the last number comes last."""
     parts = Parts()
-    parts.spout("numbers", Numbers)
+    parts.spout("numbers", spout)
     parts.bolt("split", Split, reads=["numbers"])
     parts.bolt("count", Hoard, reads=[("split", "FIELDS", ["key"])])
     return parts
@@ -208,7 +218,10 @@ def test_a_finished_run_resumes_at_its_end(start: Start) -> None:
 
 
 def test_tuples_that_a_bolt_holds_come_back_after_a_rollback(start: Start) -> None:
-    h = start(hoarding(), topology_guarantee="exactly-once", topology_max_spout_pending=3)
+    class Mine(Paced):
+        available = 10
+
+    h = start(hoarding(Mine), topology_guarantee="exactly-once")
     h.checkpoint()
     held = [tup.values for tup in h.instance("count").held]
     assert len(held) == 6
@@ -218,15 +231,21 @@ def test_tuples_that_a_bolt_holds_come_back_after_a_rollback(start: Start) -> No
         h.collect(index)
     h.deliver(2)
     assert [tup.values for tup in h.instance("count").held] == held
+    Mine.available = 61
     h.run()
     assert h.state("count", "counts") == EXPECTED
 
 
 def test_held_tuples_of_a_rollback_survive_the_next_rollback_too(start: Start) -> None:
-    h = start(hoarding(), topology_guarantee="exactly-once", topology_max_spout_pending=3)
-    for _ in range(5):
+    class Mine(Paced):
+        available = 10
+
+    h = start(hoarding(Mine), topology_guarantee="exactly-once")
+    for _ in range(4):
         h.checkpoint()
         h.kill(2)
+        Mine.available += 2
+    Mine.available = 61
     h.run()
     assert h.state("count", "counts") == EXPECTED
 
