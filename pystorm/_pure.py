@@ -28,6 +28,8 @@ class Current:
 
 
 _set = dict.__setitem__
+#: True and 1 are one dictionary key but two keys of the grouping, so only these types may stand for the tuple
+_PLAIN_KEYS = frozenset({str, int, bytes})
 
 
 class DirtyDict(dict[Any, Any]):
@@ -52,7 +54,7 @@ class DirtyDict(dict[Any, Any]):
             tup = None
         elif tup is None:
             self._refuse()
-        elif self._column >= 0 and tup[4][self._column] is key:
+        elif self._column >= 0 and type(key) in _PLAIN_KEYS and tup[4][self._column] is key:
             tup = None
         _set(self, key, value)
         self._dirty[key] = tup
@@ -93,6 +95,59 @@ def make_tuples(
     numbers = range(first_id, first_id + len(rows))
     fields = zip(numbers, repeat(component), repeat(stream), repeat(source), values)
     return list(map(partial(tuple.__new__, tuple_class), fields))
+
+
+class BatchRunner:
+    """Calls `process` with one tuple of a batch after the other.
+
+    `position` is the number of rows begun; if `process` raises, `run` can be called again and goes on after the row
+    that raised. `current` shows the tuple, and its root if the batch has roots, while `process` runs and after it raised.
+    """
+
+    __slots__ = ("_current", "_make", "_process", "_roots", "_rows", "_tuple_class", "position")
+
+    def __init__(self, process: Callable[[Any], Any], current: Current, tuple_class: type) -> None:
+        self._process = process
+        self._current = current
+        self._tuple_class = tuple_class
+        self._rows: list[Any] = []
+        self._roots: list[Any] | None = None
+        self._make: Callable[[int], Any] = int
+        self.position = 0
+
+    def begin(
+        self,
+        values_class: type,
+        width: int,
+        rows: list[Any],
+        roots: list[Any] | None,
+        first_id: int,
+        component: str,
+        stream: str,
+        source: int,
+    ) -> None:
+        """Take a batch on; arguments as in `make_tuples`."""
+        self._rows = make_tuples(self._tuple_class, values_class, width, rows, first_id, component, stream, source)
+        self._roots = roots
+        self.position = 0
+
+    def end(self) -> None:
+        """Let the batch go."""
+        self._rows = []
+        self._roots = None
+
+    def run(self, end: int) -> None:
+        """Process rows until `position` is `end`."""
+        current, process = self._current, self._process
+        start = self.position
+        tuples = islice(self._rows, start, end)
+        roots = islice(self._roots, start, end) if self._roots is not None else repeat(None)
+        for tup, root in zip(tuples, roots):
+            self.position += 1
+            current.tup = tup
+            current.root = root
+            process(tup)
+        current.tup = current.root = None
 
 
 def unpack_u64(data: bytes | memoryview) -> list[int]:
@@ -144,6 +199,114 @@ def xor_open(values: dict[int, int], roots: list[Any], edges: bytes) -> None:
     for root, edge in zip(roots, unpack_u64(edges)):
         if root in values:
             values[root] ^= edge
+
+
+def seal_trees(values: dict[int, int], unsealed: list[int]) -> list[int]:
+    """Take the guards (the roots themselves) out of new trees and empty the list; returns complete roots."""
+    complete = []
+    for root in unsealed:
+        value = values.get(root)
+        if value is None:
+            continue
+        value ^= root
+        values[root] = value
+        if not value:
+            complete.append(root)
+    unsealed.clear()
+    return complete
+
+
+class RootCounter:
+    """The last root id in use."""
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: int) -> None:
+        self.root = root
+
+
+class SourceEmit:
+    """`emit` of a replayable spout whose default stream has one reader, SHUFFLE-grouped.
+
+    Opens the tree in the ledger's tables itself; see `AckLedger.open`.
+
+    Args:
+        general: takes every call that is not a plain emit to the default stream, and every wrong one.
+        positions: partition -> position; its keys are the task's partitions.
+        values, messages, unsealed: the ledger's tables.
+        targets: buffers, taken in turn.
+        counter: where root ids come from.
+        keeps_messages: whether what was emitted is needed again if its tree fails.
+    """
+
+    def __init__(
+        self,
+        general: Callable[..., Any],
+        positions: dict[str, Any],
+        values: dict[int, int],
+        messages: dict[int, Any],
+        unsealed: list[int],
+        targets: list[Any],
+        flush_buffer: Callable[[Any], None],
+        width: int,
+        limit: int,
+        counter: RootCounter,
+        is_tracked: bool,
+        keeps_messages: bool,
+        first_target: int,
+    ) -> None:
+        self._general = general
+        self._positions = positions
+        self._values = values
+        self._messages = messages
+        self._unsealed = unsealed
+        self._targets = targets
+        self._flush_buffer = flush_buffer
+        self._width = width
+        self._limit = limit
+        self._counter = counter
+        self._is_tracked = is_tracked
+        self._keeps_messages = keeps_messages
+        self._next_target = first_target
+        #: emits so far
+        self.count = 0
+
+    def emit(self, values: Any, *, position: Any, partition: str = "", stream: str | None = None) -> Any:
+        """See `ReplayableSpout.emit`."""
+        if (
+            stream is not None
+            or values.__class__ is not list
+            or len(values) != self._width
+            or partition not in self._positions
+        ):
+            return self._general(values, position=position, partition=partition, stream=stream)
+        buffer = self._targets[self._next_target]
+        self._next_target = (self._next_target + 1) % len(self._targets)
+        buffer.rows.append(values[0] if self._width == 1 else values)
+        if self._is_tracked:
+            self._counter.root = root = self._counter.root + 1
+            self._values[root] = root
+            self._messages[root] = (values, None, partition, position, 0) if self._keeps_messages else None
+            self._unsealed.append(root)
+            buffer.roots.append(root)
+        self._positions[partition] = position
+        self.count += 1
+        if len(buffer.rows) >= self._limit:
+            self._flush_buffer(buffer)
+        return None
+
+
+def close_trees(
+    values: dict[int, int], messages: dict[int, Any], seen: dict[int, int], touched: dict[int, float], roots: list[int]
+) -> list[Any]:
+    """Forget complete trees; returns their messages."""
+    found = []
+    for root in roots:
+        del values[root]
+        found.append(messages.pop(root))
+        seen.pop(root, None)
+        touched.pop(root, None)
+    return found
 
 
 def apply_acks(values: dict[int, int], seen: dict[int, int], roots: list[int], xors: bytes, task_id: int) -> list[int]:
@@ -230,7 +393,7 @@ class FieldEmit:
         #: emits so far
         self.count = 0
 
-    def __call__(
+    def emit(
         self,
         values: Any,
         stream: str | None = None,
@@ -238,6 +401,7 @@ class FieldEmit:
         direct_task: int | None = None,
         need_task_ids: bool = False,
     ) -> Any:
+        """See `Bolt.emit`."""
         if stream is not None or anchors is not None or direct_task is not None or need_task_ids:
             return self._general(values, stream, anchors, direct_task, need_task_ids)
         if values.__class__ is not list or len(values) != self._width:
@@ -264,7 +428,7 @@ class FieldEmit:
     ) -> None:
         """Many emits with one call."""
         for values in rows:
-            self(values, stream, anchors, direct_task)
+            self.emit(values, stream, anchors, direct_task)
 
 
 class CountEmit:
@@ -279,7 +443,7 @@ class CountEmit:
         #: emits so far
         self.count = 0
 
-    def __call__(
+    def emit(
         self,
         values: Any,
         stream: str | None = None,
@@ -287,6 +451,7 @@ class CountEmit:
         direct_task: int | None = None,
         need_task_ids: bool = False,
     ) -> Any:
+        """See `Bolt.emit`."""
         if stream is not None or anchors is not None or direct_task is not None or need_task_ids:
             return self._general(values, stream, anchors, direct_task, need_task_ids)
         if values.__class__ is not list or len(values) != self._width:
@@ -303,4 +468,4 @@ class CountEmit:
     ) -> None:
         """Many emits with one call."""
         for values in rows:
-            self(values, stream, anchors, direct_task)
+            self.emit(values, stream, anchors, direct_task)

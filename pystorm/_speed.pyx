@@ -10,7 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_DelItem, PyDict_GetItem, PyDict_SetItem
 from cpython.list cimport PyList_Append, PyList_GET_ITEM, PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_REFCNT
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
@@ -46,7 +46,7 @@ cdef class DirtyDict(dict):
             tup = None
         elif tup is None:
             self._refuse()
-        elif self._column >= 0 and isinstance(tup, tuple) and PyTuple_GET_SIZE(tup) == 5:
+        elif self._column >= 0 and (type(key) is str or type(key) is int or type(key) is bytes) and isinstance(tup, tuple) and PyTuple_GET_SIZE(tup) == 5:
             values = PyTuple_GET_ITEM(tup, 4)
             if isinstance(<object>values, tuple) and PyTuple_GET_SIZE(<object>values) > self._column:
                 if PyTuple_GET_ITEM(<object>values, self._column) == <PyObject*>key:
@@ -73,6 +73,14 @@ cdef extern from *:
 cdef inline void _put(object made, Py_ssize_t index, object value):
     Py_INCREF(value)
     PyTuple_SET_ITEM(made, index, value)
+
+
+cdef inline void _replace(object made, Py_ssize_t index, object value):
+    # only for a tuple that nobody else can see
+    cdef PyObject* old = PyTuple_GET_ITEM(made, index)
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(made, index, value)
+    Py_DECREF(<object>old)
 
 
 cdef object _values_of(object cls, Py_ssize_t width, object row):
@@ -120,6 +128,90 @@ def make_tuples(
         Py_INCREF(tup)
         PyList_SET_ITEM(made, index, tup)
     return made
+
+
+cdef class BatchRunner:
+    """See `_pure.BatchRunner`.
+
+    A tuple that user code did not keep is filled anew for the next row instead of being freed and allocated, as zip()
+    does with its result.
+    """
+
+    cdef object _process, _tuple_class, _values_class, _component, _stream, _source
+    cdef Current _current
+    cdef Py_ssize_t _width
+    cdef list _rows, _roots
+    cdef long long _first_id
+    cdef public Py_ssize_t position
+
+    def __init__(self, process, Current current, tuple_class):
+        self._process = process
+        self._current = current
+        self._tuple_class = tuple_class
+        self._rows = []
+        self._roots = None
+        self.position = 0
+
+    def begin(self, values_class, width, list rows, roots, first_id, component, stream, source):
+        self._values_class = values_class
+        self._width = width
+        self._rows = rows
+        self._roots = roots
+        self._first_id = first_id
+        self._component = component
+        self._stream = stream
+        self._source = source
+        self.position = 0
+
+    def end(self):
+        self._rows = []
+        self._roots = None
+
+    cdef object _make(self, object row, Py_ssize_t index):
+        cdef object values
+        if self._width == 1:
+            values = pystorm_alloc(<PyTypeObject*>self._values_class, 1)
+            _put(values, 0, row)
+        else:
+            values = _values_of(self._values_class, self._width, row)
+        cdef object tup = pystorm_alloc(<PyTypeObject*>self._tuple_class, 5)
+        _put(tup, 0, self._first_id + index)
+        _put(tup, 1, self._component)
+        _put(tup, 2, self._stream)
+        _put(tup, 3, self._source)
+        _put(tup, 4, values)
+        return tup
+
+    def run(self, Py_ssize_t end):
+        cdef Current current = self._current
+        cdef object process = self._process
+        cdef list rows = self._rows, roots = self._roots
+        cdef object tup = None, row, values
+        cdef Py_ssize_t index
+        if end > PyList_GET_SIZE(rows) or (roots is not None and end > PyList_GET_SIZE(roots)):
+            raise ValueError("fewer rows than to run")
+        while self.position < end:
+            index = self.position
+            self.position += 1
+            row = <object>PyList_GET_ITEM(rows, index)
+            # 1: only this variable has it, as current let go of it after the last call
+            if tup is not None and self._width == 1 and Py_REFCNT(tup) == 1:
+                values = <object>PyTuple_GET_ITEM(tup, 4)
+                if Py_REFCNT(values) == 2:  # in tup and here
+                    _replace(values, 0, row)
+                else:
+                    values = pystorm_alloc(<PyTypeObject*>self._values_class, 1)
+                    _put(values, 0, row)
+                    _replace(tup, 4, values)
+                values = None
+                _replace(tup, 0, self._first_id + index)
+            else:
+                tup = self._make(row, index)
+            current.tup = tup
+            current.root = <object>PyList_GET_ITEM(roots, index) if roots is not None else None
+            process(tup)
+            current.tup = None
+        current.root = None
 
 
 def unpack_u64(const unsigned char[::1] data):
@@ -230,7 +322,7 @@ cdef class FieldEmit:
         self._is_tracked = is_tracked
         self.count = 0
 
-    def __call__(self, values, stream=None, anchors=None, direct_task=None, need_task_ids=False):
+    def emit(self, values, stream=None, anchors=None, direct_task=None, need_task_ids=False):
         if stream is not None or anchors is not None or direct_task is not None or need_task_ids:
             return self._general(values, stream, anchors, direct_task, need_task_ids)
         self._emit(values)
@@ -280,7 +372,7 @@ cdef class CountEmit:
         self._width = width
         self.count = 0
 
-    def __call__(self, values, stream=None, anchors=None, direct_task=None, need_task_ids=False):
+    def emit(self, values, stream=None, anchors=None, direct_task=None, need_task_ids=False):
         if stream is not None or anchors is not None or direct_task is not None or need_task_ids:
             return self._general(values, stream, anchors, direct_task, need_task_ids)
         if type(values) is not list or PyList_GET_SIZE(values) != self._width:
@@ -290,7 +382,7 @@ cdef class CountEmit:
 
     def emit_many(self, rows, stream=None, anchors=None, direct_task=None):
         for values in rows:
-            self(values, stream, anchors, direct_task, False)
+            self.emit(values, stream, anchors, direct_task, False)
 
 
 cdef class Buffer:
@@ -302,6 +394,94 @@ cdef class Buffer:
     def __init__(self):
         self.rows = []
         self.roots = []
+
+
+cdef class RootCounter:
+    """The last root id in use."""
+
+    cdef public unsigned long long root
+
+    def __init__(self, root):
+        self.root = root
+
+
+cdef class SourceEmit:
+    """See `_pure.SourceEmit`."""
+
+    cdef object _general
+    cdef dict _positions, _values, _messages
+    cdef list _unsealed, _targets
+    cdef object _flush_buffer
+    cdef Py_ssize_t _width, _limit, _next_target
+    cdef bint _is_tracked, _keeps_messages
+    cdef RootCounter _counter
+    cdef public long long count
+
+    def __init__(
+        self, general, dict positions, dict values, dict messages, list unsealed, list targets, flush_buffer, width,
+        limit, RootCounter counter, is_tracked, keeps_messages, first_target,
+    ):
+        self._general = general
+        self._positions = positions
+        self._values = values
+        self._messages = messages
+        self._unsealed = unsealed
+        self._targets = targets
+        self._flush_buffer = flush_buffer
+        self._width = width
+        self._limit = limit
+        self._counter = counter
+        self._is_tracked = is_tracked
+        self._keeps_messages = keeps_messages
+        self._next_target = first_target
+        self.count = 0
+
+    def emit(self, values, *, position, partition="", stream=None):
+        cdef Buffer buffer
+        cdef object root
+        if (
+            stream is not None or type(values) is not list or PyList_GET_SIZE(values) != self._width
+            or partition not in self._positions
+        ):
+            return self._general(values, position=position, partition=partition, stream=stream)
+        buffer = <Buffer>PyList_GET_ITEM(self._targets, self._next_target)
+        self._next_target += 1
+        if self._next_target == PyList_GET_SIZE(self._targets):
+            self._next_target = 0
+        PyList_Append(buffer.rows, <object>PyList_GET_ITEM(values, 0) if self._width == 1 else values)
+        if self._is_tracked:
+            self._counter.root += 1
+            root = self._counter.root
+            PyDict_SetItem(self._values, root, root)
+            PyDict_SetItem(
+                self._messages, root, (values, None, partition, position, 0) if self._keeps_messages else None
+            )
+            PyList_Append(self._unsealed, root)
+            PyList_Append(buffer.roots, root)
+        PyDict_SetItem(self._positions, partition, position)
+        self.count += 1
+        if PyList_GET_SIZE(buffer.rows) >= self._limit:
+            self._flush_buffer(buffer)
+        return None
+
+
+def seal_trees(dict values, list unsealed):
+    cdef list complete = []
+    cdef Py_ssize_t index
+    cdef PyObject* old
+    cdef uint64_t value
+    cdef object root
+    for index in range(PyList_GET_SIZE(unsealed)):
+        root = <object>PyList_GET_ITEM(unsealed, index)
+        old = PyDict_GetItem(values, root)
+        if old == NULL:
+            continue
+        value = <uint64_t><object>old ^ <uint64_t>root
+        PyDict_SetItem(values, root, value)
+        if not value:
+            PyList_Append(complete, root)
+    unsealed.clear()
+    return complete
 
 
 def apply_acks(dict values, dict seen, list roots, bytes xors, object task_id):
@@ -326,3 +506,16 @@ def apply_acks(dict values, dict seen, list roots, bytes xors, object task_id):
         else:
             PyList_Append(complete, root)
     return complete
+
+
+def close_trees(dict values, dict messages, dict seen, dict touched, list roots):
+    cdef list found = []
+    cdef object root
+    for root in roots:
+        PyDict_DelItem(values, root)
+        found.append(messages.pop(root))
+        if seen:
+            seen.pop(root, None)
+        if touched:
+            touched.pop(root, None)
+    return found

@@ -26,7 +26,6 @@ class Bolt(Component):
 
     _ack: Callable[[Any], None]
     _fail: Callable[[Any, str], None]
-    _emit_many: Callable[..., None]
 
     def process(self, tup: Tuple) -> None:
         """Work on one tuple."""

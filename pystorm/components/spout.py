@@ -53,7 +53,7 @@ class Spout(Component):
 
         Args:
             values: as many as the stream has fields. They belong to the receiver from now on.
-            tup_id: message id, any value but None; with it the tuple tree is tracked, without it the tuple is sent only.
+            tup_id: message id, any value but None; with it the tuple tree is tracked, without it only sent.
             stream: name of a declared stream; None is the default stream.
             direct_task: id of the receiving task, for direct streams.
             need_task_ids: return the ids of the tasks that the tuple went to.
@@ -135,7 +135,7 @@ class ReplayableSpout(Spout):
         return [""]
 
     def seek(self, partition: str, position: Any) -> None:
-        """Read `partition` from `position` on; None is the start. Called after `initialize` and after every rollback."""
+        """Read `partition` from `position` on; None: the start. Called after `initialize` and every rollback."""
         raise NotImplementedError(f"{type(self).__qualname__} must define seek(partition, position)")
 
     def committed(self, partition: str, position: Any) -> None:

@@ -18,8 +18,8 @@ TICK_STREAM = "__tick"
 class Tuple(NamedTuple):
     """One tuple: who sent it on which stream, and its values.
 
-    `values` is a namedtuple of the stream's fields, so `tup.values.word` and `tup.values[0]` are the same. Values belong
-    to the receiver: an emitter that goes on changing a list or dict after emitting it changes what others see.
+    `values` is a namedtuple of the stream's fields, so `tup.values.word` and `tup.values[0]` are the same. Values
+    belong to the receiver: an emitter that goes on changing a list or dict after emitting it changes what others see.
     """
 
     id: Any
@@ -36,7 +36,7 @@ def is_tick(tup: Tuple) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def values_class(stream: str, fields: tuple[str, ...]) -> type:
-    """The namedtuple class for the values of a stream. Names that are no Python identifiers are reachable by position only."""
+    """The namedtuple class for a stream's values. Names that are no identifiers are reachable by position only."""
     name = "".join(c if c.isalnum() else "_" for c in stream) or "stream"
     # "Values" is written first because a class name may not begin with a digit
     return namedtuple(f"Values_{name}", fields, rename=True)

@@ -89,7 +89,7 @@ class Cluster:
 
     def receive(self) -> list[tuple[WorkerHandle, dict[str, Any]]]:
         """Messages that have arrived, with their senders. Never blocks."""
-        found = []
+        found: list[tuple[WorkerHandle, dict[str, Any]]] = []
         while True:
             try:
                 identity, data = self._router.recv_multipart(zmq.NOBLOCK)

@@ -195,7 +195,9 @@ class Controller:
             self._observer.progress(self.status())
 
     def _on_running(self, now_s: float) -> None:
-        has_positions = self._settings.guarantee is Guarantee.EXACTLY_ONCE or bool(self._record and self._record.positions)
+        has_positions = self._settings.guarantee is Guarantee.EXACTLY_ONCE or bool(
+            self._record and self._record.positions
+        )
         self._policy.on_running(now_s - self._running_since_s, has_positions=has_positions)
         if self._coordinator.phase is not Phase.IDLE:
             return
@@ -245,7 +247,8 @@ class Controller:
                 "generation": self._generation,
                 "plan": self._plan.to_wire(),
                 "endpoints": {
-                    str(w): f"ipc://{self._directory.runtime}/g{self._generation}w{w}" for w in range(self._plan.workers)
+                    str(w): f"ipc://{self._directory.runtime}/g{self._generation}w{w}"
+                    for w in range(self._plan.workers)
                 },
                 "logs": str(self._directory.logs),
                 "store": self._backend.config if self._backend is not None else None,
@@ -318,7 +321,7 @@ class Controller:
         elif kind == "stats":
             self._counters.on_stats(message)
         elif message["generation"] == self._generation and self._state is not RunState.BACKOFF:
-            # during the pause after a failure the generation is still the failed one, and its news mean nothing any more
+            # during the pause after a failure the generation is still the failed one: its news mean nothing any more
             self._on_generation_message(handle.index, kind, message)
 
     def _on_generation_message(self, index: int, kind: str, message: dict[str, Any]) -> None:
@@ -360,7 +363,8 @@ class Controller:
         """Somebody else owns the topology, or the backend lost what it had."""
         if self._backend is not None and self._backend.is_taken_over(self._generation):
             raise TopologyFailed(
-                f"another controller took over topology {self._plan.topology.name!r} on the same state backend ({reason})"
+                f"another controller took over topology {self._plan.topology.name!r} on the same state backend "
+                f"({reason})"
             )
         self._fail(f"the state backend lost its data: {reason}")
 
@@ -370,7 +374,9 @@ class Controller:
         if cause in self._shown_causes:
             return
         self._shown_causes.add(cause)
-        self._observer.event("ERROR", f"{message['label']}: {message['text']}{message['where']}\n{message['traceback']}")
+        self._observer.event(
+            "ERROR", f"{message['label']}: {message['text']}{message['where']}\n{message['traceback']}"
+        )
 
     def _write_workers(self) -> None:
         workers = [

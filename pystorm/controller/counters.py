@@ -37,9 +37,7 @@ class Counters:
 
     def components(self) -> list[ComponentStatus]:
         """Sums per component, in the order of the topology file."""
-        found = {
-            c.id: ComponentStatus(c.id, c.kind, c.parallelism) for c in self._plan.topology.components.values()
-        }
+        found = {c.id: ComponentStatus(c.id, c.kind, c.parallelism) for c in self._plan.topology.components.values()}
         for (task_id, _, _), (emitted, acked, failed, processed) in self._counts.items():
             status = found[self._plan.tasks[task_id].component]
             status.emitted += emitted

@@ -1,7 +1,7 @@
 """A topology's data directory, the lock that one controller holds on it, and the runtime directory for sockets.
 
-The lock is an flock on `<data-dir>/<topology>/lock`: the kernel gives it up when its holder dies, however that happens, so a
-stale file is no obstacle. The file tells people, and the next controller, the holder's pid and runtime directory.
+The lock is an flock on `<data-dir>/<topology>/lock`: the kernel gives it up when its holder dies, however that happens,
+so a stale file is no obstacle. The file tells people, and the next controller, the holder's pid and runtime directory.
 
 Sockets live in a runtime directory of mode 0700 with a short path, because a Unix socket path ends at about 107 bytes.
 """

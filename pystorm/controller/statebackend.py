@@ -1,4 +1,4 @@
-"""The controller's view of the state backend: start an embedded one, open generations, commit, tell people about outages."""
+"""The controller's view of the state backend: start it, open generations, commit, tell people about outages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def scopes_of(plan: Plan, component: str, settings: Settings) -> list[str]:
 class StateBackend:
     """Redis, embedded or the user's."""
 
-    def __init__(self, plan: Plan, settings: Settings, stateful: Collection[str], directory: Path, runtime: Path) -> None:
+    def __init__(
+        self, plan: Plan, settings: Settings, stateful: Collection[str], directory: Path, runtime: Path
+    ) -> None:
         self._topology = plan.topology.name
         self._wait_replicas = settings.wait_replicas
         self._embedded: EmbeddedRedis | None = None
@@ -101,7 +103,9 @@ class StateBackend:
         code = self._embedded.poll() if self._embedded is not None else None
         if self._embedded is None or code is None:
             return False
-        observer.event("WARNING", f"the embedded Redis ended (code {code}) and is started again; nothing committed is lost")
+        observer.event(
+            "WARNING", f"the embedded Redis ended (code {code}) and is started again; nothing committed is lost"
+        )
         try:
             self._embedded.restart()
         except StateUnavailable as error:

@@ -134,8 +134,8 @@ class KeyValueState(DirtyDict, dict[_K, _V]):
             " reading and iterating is fine at any time"
         )
 
-    # The one hot method, __setitem__, is DirtyDict's, compiled where possible: in Python nearly all of its cost is CPython
-    # entering a Python function from a C slot. Against a plain dict: see benchmarks/state.py.
+    # The one hot method, __setitem__, is DirtyDict's, compiled where possible: in Python nearly all of its cost is
+    # CPython entering a Python function from a C slot. Against a plain dict: see benchmarks/state.py.
 
     def put(self, key: _K, value: _V) -> None:
         """Set a key (Storm's name for it)."""

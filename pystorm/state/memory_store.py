@@ -48,7 +48,7 @@ class _TopologyData:
         #: packed records, newest first
         self.records: list[bytes] = []
         #: by epoch and task
-        self.snapshots: dict[int, dict[int, bytes]] = {}
+        self.snapshots: dict[int, dict[str, bytes]] = {}
 
 
 class MemoryBackend:
@@ -147,12 +147,12 @@ class MemoryStore:
                 self._check_scope(generation, scope)
                 self._apply(generation, epoch, component, scope)
 
-    def write_snapshot(self, generation: int, epoch: int, task: int, data: bytes) -> None:
+    def write_snapshot(self, generation: int, epoch: int, task: str, data: bytes) -> None:
         with self._lock:
             self._check(generation)
             self._data.snapshots.setdefault(epoch, {})[task] = data
 
-    def read_snapshot(self, epoch: int, task: int) -> bytes | None:
+    def read_snapshot(self, epoch: int, task: str) -> bytes | None:
         with self._lock:
             return self._data.snapshots.get(epoch, {}).get(task)
 

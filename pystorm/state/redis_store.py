@@ -124,7 +124,7 @@ class RedisStore:
     def move(self, generation: int, epoch: int, component: str, scopes: Collection[str]) -> None:
         self._lists.move(generation, f"{generation}.{epoch}.", [(component, scope) for scope in scopes])
 
-    def write_snapshot(self, generation: int, epoch: int, task: int, data: bytes) -> None:
+    def write_snapshot(self, generation: int, epoch: int, task: str, data: bytes) -> None:
         keys = (self._keys.generation, self._keys.snapshot(epoch), self._keys.snapshots)
         pieces = [data[at : at + SNAPSHOT_PIECE_BYTES] for at in range(0, len(data), SNAPSHOT_PIECE_BYTES)]
         fields: list[tuple[str, Any]] = [(f"{task}:{index}", piece) for index, piece in enumerate(pieces)]
@@ -132,7 +132,7 @@ class RedisStore:
         for field, value in [*fields, (str(task), len(pieces))]:
             self._writer.run(generation, [(fenced.snapshot(*keys, generation, epoch, field, value), TOPOLOGY)])
 
-    def read_snapshot(self, epoch: int, task: int) -> bytes | None:
+    def read_snapshot(self, epoch: int, task: str) -> bytes | None:
         key = self._keys.snapshot(epoch)
         count = self._client.call("HGET", key, str(task))
         if count is None:

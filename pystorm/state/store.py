@@ -90,10 +90,13 @@ class CheckpointStore(Protocol):
     def move(self, generation: int, epoch: int, component: str, scopes: Collection[str]) -> None:
         """Apply the prepared lists of a committed epoch. Lists of another epoch are left alone."""
 
-    def write_snapshot(self, generation: int, epoch: int, task: int, data: bytes) -> None:
-        """Save what belongs to a task alone: held tuples, positions. Valid once the epoch is committed."""
+    def write_snapshot(self, generation: int, epoch: int, task: str, data: bytes) -> None:
+        """Save what belongs to a task (by its label, "count-0") alone: held tuples, messages in flight.
 
-    def read_snapshot(self, epoch: int, task: int) -> bytes | None:
+        Valid once the epoch is committed.
+        """
+
+    def read_snapshot(self, epoch: int, task: str) -> bytes | None:
         """A task's snapshot; None if it wrote none."""
 
     def load(

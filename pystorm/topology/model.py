@@ -35,10 +35,12 @@ class GroupingType(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectSpec:
-    """How to build one object: a class, its arguments, and what to set or call on it afterwards (Flux's object definition).
+    """How to build one object: a class, its arguments, and what to set or call on it afterwards.
 
     `args` is a list (positional) or a map (keywords). Anywhere inside it a map `{"$ref": id}` stands for the object
     declared under `components:` with that id.
+
+    Source: Flux's object definition.
     """
 
     class_name: str

@@ -40,7 +40,9 @@ class BarrierAligner:
             InternalError: an unknown source, a repeated barrier, or an epoch out of order.
         """
         if source not in self._inputs:
-            raise InternalError(f"barrier {epoch} from task {source}, which is no input (inputs: {sorted(self._inputs)})")
+            raise InternalError(
+                f"barrier {epoch} from task {source}, which is no input (inputs: {sorted(self._inputs)})"
+            )
         if not self.epoch:
             if epoch <= self.last_epoch:
                 raise InternalError(f"barrier {epoch} from task {source} after barrier {self.last_epoch} was aligned")

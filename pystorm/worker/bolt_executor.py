@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pystorm.components.bolt import Bolt
 from pystorm.components.tuples import SYSTEM_COMPONENT, TICK_STREAM, Tuple
 from pystorm.errors import ComponentError
-from pystorm.speed import Current, make_tuples, pack_u64, xor_edges
+from pystorm.speed import BatchRunner, Current, make_tuples, pack_u64, xor_edges
 from pystorm.topology.plan import Task
 from pystorm.worker import wire
 from pystorm.worker.aligner import BarrierAligner
@@ -118,6 +118,7 @@ class BoltExecutor:
         self._has_multi = False
         self._fails: list[tuple[int, str]] = []
         self._owed: defaultdict[int, int] = defaultdict(int)
+        self._runner = BatchRunner(bolt.process, current, Tuple)
         # the batch being worked on
         self._batch: InBatch | None = None
         self._iterator: Iterator[tuple[Tuple, Any]] = iter(())
@@ -152,7 +153,7 @@ class BoltExecutor:
         count = min(self._limit, batch.count - done)
         started = time.perf_counter()
         if self.auto_ack:
-            self._process(islice(self._iterator, count))
+            self._process(done + count)
         else:
             self._process_manual(islice(self._iterator, count), done)
         self._adapt(time.perf_counter() - started, count)
@@ -187,16 +188,19 @@ class BoltExecutor:
         stream = self._streams[batch.stream]
         self._first_id = first = self._next_id
         self._next_id = first + batch.count
-        tuples = make_tuples(
-            Tuple, stream.values_class, stream.width, batch.rows or [], first, stream.component, stream.name, batch.source
-        )
-        batch.rows = None
+        rows, batch.rows = batch.rows or [], None
+        origin = (stream.component, stream.name, batch.source)
+        if self.auto_ack:
+            self._runner.begin(stream.values_class, stream.width, rows, batch.roots, first, *origin)
+        else:
+            tuples = make_tuples(Tuple, stream.values_class, stream.width, rows, first, *origin)
+            self._iterator = zip(tuples, batch.roots if batch.roots is not None else repeat(None))
         self._batch = batch
         self._done = 0
-        self._iterator = zip(tuples, batch.roots if batch.roots is not None else repeat(None))
 
     def _finish_batch(self, batch: InBatch) -> None:
         self._batch = None
+        self._runner.end()
         owed = self._owed[batch.source] + batch.cost
         if owed >= self._credit_step:
             self._services.send_credit(batch.source, self.task.id, owed)
@@ -211,18 +215,14 @@ class BoltExecutor:
 
     # -- processing --------------------------------------------------------------------------------------------
 
-    def _process(self, todo: Iterator[tuple[Tuple, Any]]) -> None:
-        current, process = self.current, self.bolt.process
+    def _process(self, end: int) -> None:
         while True:
             try:
-                for tup, root in todo:
-                    current.tup = tup
-                    current.root = root
-                    process(tup)
-                break
+                self._runner.run(end)
+                return
             except Exception as error:  # user code: its error fails the tuple, the task goes on with the next one
                 self._on_exception(error)
-        current.tup = current.root = None
+                self.current.tup = self.current.root = None
 
     def _process_manual(self, todo: Iterator[tuple[Tuple, Any]], position: int) -> None:
         current, process, inflight = self.current, self.bolt.process, self.inflight

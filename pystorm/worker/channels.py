@@ -17,7 +17,7 @@ import random
 from typing import Any, Protocol
 
 from pystorm.components.tuples import values_class
-from pystorm.speed import Buffer
+from pystorm.speed import Buffer, pack_u64
 from pystorm.topology.plan import StreamInfo
 from pystorm.worker import wire
 
@@ -191,7 +191,7 @@ def pack_batch(
         kind, anchors = wire.PLAIN, b""
     else:
         try:
-            kind, anchors = wire.SINGLE, wire.pack_u64(roots)
+            kind, anchors = wire.SINGLE, pack_u64(roots)
         except TypeError:  # None or a tuple among the roots
             kind, anchors = wire.MULTI, wire.pack_multi_anchors(roots)
         anchors += edges

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from pystorm.components.stream import DEFAULT_STREAM
 from pystorm.errors import ComponentError
-from pystorm.speed import CountEmit, FieldEmit
-from pystorm.worker.groupings import FieldsPick
+from pystorm.speed import CountEmit, FieldEmit, SourceEmit
+from pystorm.worker.groupings import FieldsPick, ShufflePick
 
 if TYPE_CHECKING:
     from pystorm.worker.bolt_executor import BoltExecutor
+    from pystorm.worker.ledger import AckLedger
+    from pystorm.worker.outbox import Outbox
 
 Emit = Callable[..., Any]
 
@@ -34,8 +36,11 @@ def build_bolt_emit(executor: BoltExecutor) -> Emit:
         fast = _emit_to_nobody(executor, general)
     elif len(routes.picks) == 1 and isinstance(routes.picks[0], FieldsPick) and routes.picks[0].column is not None:
         fast = _emit_by_field(executor, routes.picks[0], routes.picks[0].column, general)
+    if fast is None:
+        return general
     executor.outbox.fast_emit = fast
-    return fast or general
+    emit: Emit = fast.emit
+    return emit
 
 
 def _general_emit(executor: BoltExecutor) -> Emit:
@@ -86,4 +91,31 @@ def _emit_by_field(executor: BoltExecutor, pick: FieldsPick, column: int, genera
         column,
         outbox.batch_size,
         outbox.is_tracked,
+    )
+
+
+def build_source_emit(
+    general: Emit, outbox: Outbox, ledger: AckLedger, positions: dict[str, Any], *, keeps_messages: bool
+) -> SourceEmit | None:
+    """The fast emit of a replayable spout; None unless one bolt reads its default stream, in turns."""
+    routes = outbox.streams.get(DEFAULT_STREAM)
+    if routes is None or routes.info.direct or len(routes.picks) != 1:
+        return None
+    pick = routes.picks[0]
+    if not isinstance(pick, ShufflePick):
+        return None
+    return SourceEmit(
+        general,
+        positions,
+        ledger.values,
+        ledger.messages,
+        ledger.unsealed,
+        list(pick.targets),
+        outbox.flush_buffer,
+        routes.width,
+        outbox.batch_size,
+        ledger.counter,
+        outbox.is_tracked,
+        keeps_messages,
+        pick.start,
     )

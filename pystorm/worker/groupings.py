@@ -78,11 +78,18 @@ class FieldsPick:
         return (self.find(values),)
 
 
-def _shuffle(targets: Sequence[OutBuffer]) -> Pick:
-    # round-robin from a random start: even to within one tuple, and many emitters do not march in step
-    start = random.randrange(len(targets))
-    ring = itertools.cycle([(t,) for t in [*targets[start:], *targets[:start]]])
-    return lambda values: next(ring)
+class ShufflePick:
+    """SHUFFLE: in turns from a random start; even to within one tuple, and many emitters do not march in step."""
+
+    __slots__ = ("_ring", "start", "targets")
+
+    def __init__(self, targets: Sequence[OutBuffer]) -> None:
+        self.targets = targets
+        self.start = start = random.randrange(len(targets))
+        self._ring = itertools.cycle([(t,) for t in [*targets[start:], *targets[:start]]])
+
+    def __call__(self, values: Sequence[Any]) -> Sequence[OutBuffer]:
+        return next(self._ring)
 
 
 def _partial_key(columns: Sequence[int], targets: Sequence[OutBuffer], groups: int, where: str) -> Pick:
@@ -156,5 +163,5 @@ def build_pick(
     if kind is GroupingType.DIRECT:
         return lambda values: ()
     if kind is GroupingType.LOCAL_OR_SHUFFLE and local:
-        return _shuffle(local)
-    return _shuffle(targets)
+        return ShufflePick(local)
+    return ShufflePick(targets)

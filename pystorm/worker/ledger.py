@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pystorm.errors import InternalError
-from pystorm.speed import apply_acks, xor_open
+from pystorm.speed import RootCounter, apply_acks, close_trees, seal_trees, xor_open
 
 #: Bits of a root id that hold the sequence number; the task id is above them.
 SEQUENCE_BITS = 48
@@ -40,11 +40,11 @@ def spout_task_of(root: int) -> int:
 class AckLedger:
     """Open tuple trees of one spout task. Plain data: no clock, no socket; times are arguments in seconds."""
 
-    __slots__ = ("_base", "_marks", "_next", "_touched", "last_seen", "messages", "unsealed", "values")
+    __slots__ = ("_marks", "_touched", "counter", "last_seen", "messages", "unsealed", "values")
 
     def __init__(self, task_id: int) -> None:
-        self._base = task_id << SEQUENCE_BITS
-        self._next = self._base
+        #: the last root id in use
+        self.counter = RootCounter(task_id << SEQUENCE_BITS)
         #: root -> XOR of the reported edge ids
         self.values: dict[int, int] = {}
         #: root -> whatever the spout wants back when the tree ends
@@ -63,7 +63,7 @@ class AckLedger:
 
     def open(self, message: Any) -> int:
         """Open a tree; returns its root id."""
-        self._next = root = self._next + 1
+        self.counter.root = root = self.counter.root + 1
         self.values[root] = root
         self.messages[root] = message
         self.unsealed.append(root)
@@ -75,18 +75,7 @@ class AckLedger:
 
     def seal(self) -> list[int]:
         """Take out the guards of the trees opened since the last call; returns those that are complete by now."""
-        values = self.values
-        complete = []
-        for root in self.unsealed:
-            value = values.get(root)
-            if value is None:
-                continue
-            value ^= root
-            values[root] = value
-            if not value:
-                complete.append(root)
-        self.unsealed.clear()
-        return complete
+        return seal_trees(self.values, self.unsealed)
 
     def apply(self, roots: list[int], xors: bytes, task_id: int) -> list[int]:
         """Merge (packed) acks that `task_id` reported; returns the roots that are complete. They stay until `close`."""
@@ -105,6 +94,10 @@ class AckLedger:
         self._touched.pop(root, None)
         return self.messages.pop(root)
 
+    def close_all(self, roots: list[int]) -> list[Any]:
+        """End complete trees; returns their messages."""
+        return close_trees(self.values, self.messages, self.last_seen, self._touched, roots)
+
     def touch(self, roots: Iterable[int], now_s: float) -> None:
         """A worker says that these trees have tuples waiting in its queues: they are slow, not stuck."""
         for root in roots:
@@ -116,7 +109,7 @@ class AckLedger:
 
         A tree is reported between `timeout_s` and `timeout_s` plus the time between two calls after it was opened.
         """
-        self._marks.append((now_s, self._next + 1))
+        self._marks.append((now_s, self.counter.root + 1))
         limit = now_s - timeout_s
         cutoff = 0
         while self._marks and self._marks[0][0] <= limit:

@@ -172,9 +172,7 @@ class Outbox:
         )
 
     def _direct_buffers(self, routes: StreamRoutes, direct_task: int) -> tuple[OutBuffer, ...]:
-        found = tuple(
-            b for b in self.buffers if b.channel.destination == direct_task and b.stream == routes.info.index
-        )
+        found = tuple(b for b in self.buffers if b.channel.destination == direct_task and b.stream == routes.info.index)
         if not found:
             raise ComponentError(
                 f"component {self.task.component!r}: task {direct_task} does not read stream {routes.info.name!r}"

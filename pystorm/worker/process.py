@@ -57,7 +57,9 @@ class WorkerCrash(BaseException):
 class Worker:
     """One worker process."""
 
-    def __init__(self, index: int, control_endpoint: str, identity: str, parent_pid: int, open_store: OpenStore) -> None:
+    def __init__(
+        self, index: int, control_endpoint: str, identity: str, parent_pid: int, open_store: OpenStore
+    ) -> None:
         self.index = index
         self._parent_pid = parent_pid
         self._open_store = open_store
@@ -148,7 +150,9 @@ class Worker:
         if isinstance(error, SystemExit):
             reason = f"user code called sys.exit({error.code!r})"
         detail = str(error) if isinstance(error, PystormError) else user_traceback(error)
-        self._out.target.error("worker %d ends: %s\n%s", self.index, reason, traceback.format_exc(), extra={"is_shown": True})
+        self._out.target.error(
+            "worker %d ends: %s\n%s", self.index, reason, traceback.format_exc(), extra={"is_shown": True}
+        )
         self._send({"type": "crash", "reason": reason, "detail": detail, "label": self._active_label})
 
     # -- control -----------------------------------------------------------------------------------------------
@@ -318,7 +322,9 @@ class Worker:
             snapshot = spout.snapshot(epoch)
             spout.outbox.send_barrier(epoch)
             data = pack({"pending": snapshot["pending"]}) if snapshot.get("pending") else None
-            self._prepare(PrepareJob(epoch, spout.task.label, spout.task.component, None, data, snapshot.get("positions", {})))
+            self._prepare(
+                PrepareJob(epoch, spout.task.label, spout.task.component, None, data, snapshot.get("positions", {}))
+            )
         self._has_progressed = True
 
     def on_aligned(self, executor: BoltExecutor, epoch: int) -> None:

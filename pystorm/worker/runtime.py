@@ -81,7 +81,7 @@ class Runtime:
         self._pull.bind(config.endpoints[config.worker])
         self._last_flush_s = 0.0
         self._next_touch_s = 0.0
-        
+
     @property
     def socket(self) -> zmq.Socket[bytes]:
         """The inbound socket, for polling."""
@@ -213,8 +213,15 @@ class Runtime:
     # -- transport and services of the executors -----------------------------------------------------------------
 
     def send_frame(self, worker: int, frame: bytes) -> None:
-        """Send a frame to another worker. Never blocks: credits bound what ZeroMQ queues."""
-        self._pushes[worker].send(frame, 0, len(frame) < ZERO_COPY_BYTES)
+        """Send a frame to another worker. Never blocks: credits bound what ZeroMQ queues.
+
+        A frame that cannot be sent has no peer any more. Without it nothing of this generation may be completed, so the
+        worker stops here and waits for the recovery that follows the peer's death.
+        """
+        try:
+            self._pushes[worker].send(frame, zmq.NOBLOCK, len(frame) < ZERO_COPY_BYTES)
+        except zmq.Again:
+            self.is_running = False
 
     def deliver(self, task: int, item: InBatch | InBarrier) -> None:
         """Hand something to a task of this worker."""
@@ -285,4 +292,3 @@ class Runtime:
             else:
                 header = self._header(wire.TOUCH, 0, spout_task, len(roots))
                 self.send_frame(worker, header + pack_u64(sorted(roots)))
-

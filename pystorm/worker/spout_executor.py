@@ -2,8 +2,8 @@
 
 What happens to a message (INV-5, INV-9):
 
-- its tree completes: without checkpoints the message is released (`ack`) at once; with checkpoints it is released when a
-  checkpoint is committed whose barrier the spout sent after the tree was complete, so that every effect of the message
+- its tree completes: without checkpoints the message is released (`ack`) at once; with checkpoints it is released when
+  a checkpoint is committed whose barrier the spout sent after the tree was complete, so that every effect of the message
   is before the cut;
 - its tree fails or times out: `Spout.fail` with the reason, a replayable spout's message is emitted again after a pause
   that grows with each failure; in exactly-once the topology rolls back instead;
@@ -20,14 +20,17 @@ import heapq
 import inspect
 import itertools
 import logging
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pystorm.components.spout import ReplayableSpout, Spout
 from pystorm.errors import ComponentError
+from pystorm.speed import SourceEmit
 from pystorm.topology.config import Guarantee, Settings
 from pystorm.topology.plan import Plan, Task
+from pystorm.worker.emitters import build_source_emit
 from pystorm.worker.ledger import AckLedger
 
 if TYPE_CHECKING:
@@ -43,21 +46,8 @@ MAX_IDLE_FACTOR = 16
 RETRY_FIRST_S, RETRY_LONGEST_S = 0.01, 5.0
 
 
-class Message:
-    """What a replayable spout emitted, kept until its tree is complete."""
-
-    __slots__ = ("fails", "partition", "position", "stream", "values")
-
-    def __init__(self, values: Any, stream: str | None, partition: str, position: Any, fails: int = 0) -> None:
-        self.values = values
-        self.stream = stream
-        self.partition = partition
-        self.position = position
-        self.fails = fails
-
-    def to_wire(self) -> list[Any]:
-        """For the snapshot."""
-        return [list(self.values), self.stream, self.partition, self.position]
+#: What a replayable spout emitted, kept until its tree is complete: values, stream, partition, position, failures.
+Message = tuple[Any, "str | None", str, Any, int]
 
 
 class SpoutServices(Protocol):
@@ -96,11 +86,13 @@ class SpoutExecutor:
         self.is_replayable = isinstance(spout, ReplayableSpout)
         self.is_finished = False
         self.is_draining = False
-        self.emitted = 0
         self.acked = 0
         self.failed = 0
         self.wake_s = 0.0
+        #: partition -> position of what was emitted last; its keys are the partitions of this task
         self.positions: dict[str, Any] = {}
+        self._emitted = 0
+        self._source: SourceEmit | None = None
         self._plan = plan
         self._services = services
         self._guarantee = settings.guarantee
@@ -122,8 +114,28 @@ class SpoutExecutor:
     # -- emitting ----------------------------------------------------------------------------------------------
 
     def build_emit(self) -> Callable[..., Any]:
-        """The emit function of the spout."""
-        return self._emit_replayable if self.is_replayable else self._emit_plain
+        """The emit function of the spout, for the outbox of this generation."""
+        if self._source is not None:
+            self._emitted += self._source.count
+            self._source = None
+        if not self.is_replayable:
+            return self._emit_plain
+        self._source = build_source_emit(
+            self._emit_replayable,
+            self.outbox,
+            self.ledger,
+            self.positions,
+            keeps_messages=self._guarantee is Guarantee.AT_LEAST_ONCE,
+        )
+        if self._source is None:
+            return self._emit_replayable
+        emit: Callable[..., Any] = self._source.emit
+        return emit
+
+    @property
+    def emitted(self) -> int:
+        """How often the task has emitted."""
+        return self._emitted + (self._source.count if self._source is not None else 0)
 
     def _emit_replayable(
         self, values: Any, *, position: Any, partition: str = "", stream: str | None = None
@@ -137,7 +149,7 @@ class SpoutExecutor:
         if guarantee is Guarantee.AT_MOST_ONCE:
             root = None
         elif guarantee is Guarantee.AT_LEAST_ONCE:
-            root = self.ledger.open(Message(values, stream, partition, position))
+            root = self.ledger.open((values, stream, partition, position, 0))
         else:
             root = self.ledger.open(None)
         try:
@@ -146,7 +158,7 @@ class SpoutExecutor:
             self._forget(root)
             raise
         self.positions[partition] = position
-        self.emitted += 1
+        self._emitted += 1
         return None
 
     def _emit_plain(
@@ -167,7 +179,7 @@ class SpoutExecutor:
         if tup_id is not None and not is_tracked:
             # as in Storm without ackers: the message counts as processed once it is sent
             self._completed.append(tup_id)
-        self.emitted += 1
+        self._emitted += 1
         return [buffer.channel.destination for buffer in targets] if need_task_ids else None
 
     def _forget(self, root: int | None) -> None:
@@ -222,17 +234,7 @@ class SpoutExecutor:
         self._replay(now_s)
         if not self._can_emit() or now_s < self.wake_s:
             return
-        next_tuple = self.spout.next_tuple
-        calls = 0
-        is_idle = False
-        for calls in range(1, self._burst + 1):
-            before = self.emitted
-            next_tuple()
-            if self.emitted == before:
-                is_idle = True
-                break
-            if not self._can_emit():
-                break
+        calls, is_idle = self._call_next_tuple(self._burst)
         took_s = time.monotonic() - now_s
         if took_s > SLICE_S:
             self._burst = max(1, self._burst // 2)
@@ -245,6 +247,21 @@ class SpoutExecutor:
             self._idle_factor = 1
         if self._completed and not self._has_checkpoints:
             self._release(self._take_completed())
+
+    def _call_next_tuple(self, burst: int) -> tuple[int, bool]:
+        """Call `next_tuple` until it emits nothing or may not be called; returns (calls, is idle)."""
+        next_tuple = self.spout.next_tuple
+        blocked, trees = self.outbox.blocked, self.ledger.values
+        most = self._max_pending if self._max_pending is not None else sys.maxsize
+        emitted = self.emitted
+        for calls in range(1, burst + 1):
+            next_tuple()
+            before, emitted = emitted, self.emitted
+            if emitted == before:
+                return calls, True
+            if blocked or self.is_finished or len(trees) >= most:
+                return calls, False
+        return burst, False
 
     def flush(self) -> None:
         """Send what waits in the outbox and take the guards off the new trees."""
@@ -272,12 +289,10 @@ class SpoutExecutor:
         if not roots:
             return
         self.acked += len(roots)
-        close = self.ledger.close
+        messages = self.ledger.close_all(roots)
         if self.is_replayable:
-            for root in roots:
-                close(root)
             return
-        self._completed.extend([close(root)[0] for root in roots])
+        self._completed.extend([message[0] for message in messages])
         if not self._has_checkpoints:
             self._release(self._take_completed())
 
@@ -301,7 +316,7 @@ class SpoutExecutor:
             return
         message = self.ledger.close(root)
         self._services.message_failed(self.task, reason)
-        if isinstance(message, Message):
+        if self.is_replayable:
             self._retry_later(message, reason)
         else:
             self._call_fail(message[0], reason)
@@ -313,23 +328,25 @@ class SpoutExecutor:
             self.spout.fail(tup_id)
 
     def _retry_later(self, message: Message, reason: str) -> None:
-        message.fails += 1
-        if message.fails > self._max_fails:
-            shown = repr(list(message.values))
+        values, stream, partition, position, fails = message
+        fails += 1
+        if fails > self._max_fails:
+            shown = repr(list(values))
             shown = shown if len(shown) < 500 else shown[:500] + "..."
             self._services.give_up(
-                f"spout {self.task.component!r}: the message {shown} (partition {message.partition!r}, position "
-                f"{message.position!r}) failed {message.fails} times, last: {reason}; mend the bolt and run again (it "
+                f"spout {self.task.component!r}: the message {shown} (partition {partition!r}, position "
+                f"{position!r}) failed {fails} times, last: {reason}; mend the bolt and run again (it "
                 "resumes before this message), or set topology.bolt.on.error: dead-letter"
             )
-        pause = min(RETRY_FIRST_S * 2 ** (message.fails - 1), RETRY_LONGEST_S)
-        heapq.heappush(self._retries, (time.monotonic() + pause, next(self._order), message))
+        pause = min(RETRY_FIRST_S * 2 ** (fails - 1), RETRY_LONGEST_S)
+        again = (values, stream, partition, position, fails)
+        heapq.heappush(self._retries, (time.monotonic() + pause, next(self._order), again))
 
     def _replay(self, now_s: float) -> None:
         while self._retries and self._retries[0][0] <= now_s and not self.outbox.blocked:
             message = heapq.heappop(self._retries)[2]
             root = self.ledger.open(message)
-            self.outbox.place(message.values, message.stream, root, None)
+            self.outbox.place(message[0], message[1], root, None)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
@@ -341,8 +358,8 @@ class SpoutExecutor:
         self._committing[epoch] = dict(self.positions)
         pending: list[Any] = []
         if self._guarantee is Guarantee.AT_LEAST_ONCE:
-            pending = [m.to_wire() for m in self.ledger.messages.values()]
-            pending += [m.to_wire() for _, _, m in self._retries]
+            waiting = [*self.ledger.messages.values(), *(message for _, _, message in self._retries)]
+            pending = [[list(values), *where] for values, *where, _ in waiting]
         return {"positions": dict(self.positions), "pending": pending}
 
     def on_committed(self, epoch: int) -> None:
@@ -377,13 +394,14 @@ class SpoutExecutor:
         partitions = _checked_partitions(self.spout, self.task)
         tasks = len(self._plan.tasks_of[self.task.component])
         mine = [name for i, name in enumerate(partitions) if i % tasks == self.task.index]
-        self.positions = {name: positions.get(name) for name in mine}
+        self.positions.clear()
+        self.positions.update({name: positions.get(name) for name in mine})
         self.is_finished = not mine
         for name in mine:
             self.spout.seek(name, self.positions[name])
         now_s = time.monotonic()
         for entry in pending:
-            heapq.heappush(self._retries, (now_s, next(self._order), Message(*entry)))
+            heapq.heappush(self._retries, (now_s, next(self._order), (*entry, 0)))
 
 
 def _checked_partitions(spout: ReplayableSpout, task: Task) -> list[str]:

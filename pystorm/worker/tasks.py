@@ -80,12 +80,12 @@ class TaskFactory:
         executor.outbox = self._outbox(
             task, runtime, settings, executor.ledger.add_edges, self._on_spout_unpackable(executor)
         )
+        executor.spout._emit = executor.build_emit()
+        if type(executor.spout).emit in (Spout.emit, ReplayableSpout.emit):
+            executor.spout.emit = executor.spout._emit  # type: ignore[method-assign]
         if is_new:
             self._attach(executor.spout, task, executor.logger, settings)
-            executor.spout._emit = executor.build_emit()
             executor.spout._finish = lambda: setattr(executor, "is_finished", True)  # type: ignore[method-assign]
-            if type(executor.spout).emit in (Spout.emit, ReplayableSpout.emit):
-                executor.spout.emit = executor.spout._emit  # type: ignore[method-assign]
             executor.spout.initialize(executor.spout.conf, executor.spout.context)
         return executor, is_new
 
@@ -130,15 +130,16 @@ class TaskFactory:
             window=settings.channel_credits,
             logger=logger,
         )
-        executor.outbox = self._outbox(
-            task, runtime, settings, executor.add_edges, self._on_bolt_unpackable(executor)
-        )
+        executor.outbox = self._outbox(task, runtime, settings, executor.add_edges, self._on_bolt_unpackable(executor))
         self._attach(bolt, task, logger, settings)
         bolt._emit = build_bolt_emit(executor)
         bolt._ack, bolt._fail = executor.ack, executor.fail
+        fast = executor.outbox.fast_emit
         for name in ("emit", "ack", "fail"):
             if getattr(type(bolt), name) is getattr(Bolt, name):
                 setattr(bolt, name, getattr(bolt, f"_{name}"))
+        if fast is not None and type(bolt).emit_many is Bolt.emit_many and type(bolt).emit is Bolt.emit:
+            bolt.emit_many = fast.emit_many
         bolt.initialize(bolt.conf, bolt.context)
         return executor
 
@@ -167,9 +168,7 @@ class TaskFactory:
         """
         if self.settings.guarantee is not Guarantee.EXACTLY_ONCE or not executor.inflight:
             return None
-        held = [
-            [h.tup.component, h.tup.stream, h.tup.task, list(h.tup.values)] for h in executor.inflight.values()
-        ]
+        held = [[h.tup.component, h.tup.stream, h.tup.task, list(h.tup.values)] for h in executor.inflight.values()]
         return pack({"held": held})
 
     # -- parts -------------------------------------------------------------------------------------------------
@@ -289,7 +288,7 @@ def unpackable_text(task: Task, buffer: OutBuffer, row: Any, error: Exception) -
             pack(value)
         except (TypeError, ValueError, OverflowError) as field_error:
             return (
-                f"component {task.component!r}, stream {buffer.stream_name!r}: the value of field {name!r} cannot be sent "
-                f"to another worker: {field_error}"
+                f"component {task.component!r}, stream {buffer.stream_name!r}: the value of field {name!r} cannot be "
+                f"sent to another worker: {field_error}"
             )
     return f"component {task.component!r}, stream {buffer.stream_name!r}: {error}"

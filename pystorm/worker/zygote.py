@@ -5,8 +5,8 @@ is what makes recovery after a killed worker fast. The zygote makes no ZeroMQ co
 survives a fork, and it imports no user code.
 
 Protocol: JSON lines over a socket that the controller hands down. In: `{"spawn": worker, "identity": …, "endpoint": …,
-"out": path}`, `{"kill": pid}`. Out: `{"ready": true}`, `{"spawned": pid, "worker": …}`, `{"exited": pid, "status": …}` with the
-status of waitpid(2). When the socket closes the zygote ends, and its workers with it.
+"out": path}`, `{"kill": pid}`. Out: `{"ready": true}`, `{"spawned": pid, "worker": …}`, `{"exited": pid, "status": …}`
+with the status of waitpid(2). When the socket closes the zygote ends, and its workers with it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Zygote:
         gc.freeze()  # what is shared with the workers stays shared: the collector does not touch it
         self._send({"ready": True})
         while True:
-            readable, _, _ = select.select([self._channel, wake_read], [], [])
+            sources: list[Any] = [self._channel, wake_read]
+            readable, _, _ = select.select(sources, [], [])
             if wake_read in readable:
                 os.read(wake_read, 4096)
                 self._reap()

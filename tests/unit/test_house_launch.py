@@ -34,12 +34,14 @@ esac
 
 
 class Checkout:
-    """A checkout with bin/ and setup.cfg, beside a fake Python that is first on PATH."""
+    """A checkout with bin/ and what an install depends on, beside a fake Python that is first on PATH."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "my check out"
         shutil.copytree(ROOT / "bin", self.root / "bin")
-        shutil.copy(ROOT / "setup.cfg", self.root)
+        for name in ("setup.cfg", "setup.py", "pyproject.toml", "pystorm/_speed.pyx"):
+            (self.root / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, self.root / name)
         self.calls = folder / "calls"
         path = folder / "path"
         path.mkdir()
