@@ -100,8 +100,9 @@ def make_tuples(
 class BatchRunner:
     """Calls `process` with one tuple of a batch after the other.
 
-    `position` is the number of rows begun; if `process` raises, `run` can be called again and goes on after the row
-    that raised. `current` shows the tuple, and its root if the batch has roots, while `process` runs and after it raised.
+    `position` is the number of rows begun; if `process` raises, `run` can be called again and goes on after the
+    row that raised. `current` shows the tuple, and its root if the batch has roots, while `process` runs and after it
+    raised.
     """
 
     __slots__ = ("_current", "_make", "_process", "_roots", "_rows", "_tuple_class", "position")

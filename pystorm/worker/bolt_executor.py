@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 #: What one slice of processing should take, in seconds.
 SLICE_S = 0.001
 #: Tuples in a slice at the most.
-MAX_SLICE = 512
+MAX_SLICE = 1024
 
 
 class Services(Protocol):

@@ -21,7 +21,7 @@ from typing import Any
 import zmq
 
 from pystorm.errors import InternalError
-from pystorm.speed import pack_u64, unpack_u64
+from pystorm.speed import pack_u64
 from pystorm.topology.config import Guarantee, Settings
 from pystorm.topology.plan import Plan
 from pystorm.worker import wire
@@ -191,24 +191,41 @@ class Runtime:
         if version != wire.VERSION or generation != self.generation:
             self.dropped_frames += 1
             return
-        if kind <= wire.MULTI:
+        if wire.PLAIN <= kind <= wire.MULTI:
+            if stream >= len(self.config.plan.streams):
+                raise wire.WireError(f"batch of stream {stream}, which the topology does not have")
             batch = InBatch(source, stream, count, frame_cost(count, len(frame)), kind=kind, frame=frame)
-            self.bolts[destination].queue.append(batch)
+            self._bolt(destination).queue.append(batch)
         elif kind == wire.ACK:
             roots, xors = wire.unpack_pairs(memoryview(frame), count)
-            self.spouts[destination].on_acks(roots, xors, source)
+            self._spout(destination).on_acks(roots, xors, source)
         elif kind == wire.CREDIT:
+            executor = self.bolts.get(destination) or self.spouts.get(destination)
+            if executor is None or source not in executor.outbox.channels:
+                raise wire.WireError(f"credit for a channel from task {destination} to task {source}, which is not here")
             self._add_credit(destination, source, count)
         elif kind == wire.BARRIER:
-            self.bolts[destination].queue.append(InBarrier(source, count))
+            self._bolt(destination).queue.append(InBarrier(source, count))
         elif kind == wire.FAIL:
-            for root, reason in wire.unpack_rows(memoryview(frame)[wire.HEADER_BYTES :], count):
-                self.spouts[destination].on_fail(root, reason)
+            spout = self._spout(destination)
+            for root, reason in wire.unpack_fails(frame, count):
+                spout.on_fail(root, reason)
         elif kind == wire.TOUCH:
-            roots = unpack_u64(frame[wire.HEADER_BYTES :])
-            self.spouts[destination].ledger.touch(roots, time.monotonic())
+            self._spout(destination).ledger.touch(wire.unpack_roots(frame, count), time.monotonic())
         else:
             raise wire.WireError(f"frame of unknown type {kind}")
+
+    def _bolt(self, task_id: int) -> BoltExecutor:
+        found = self.bolts.get(task_id)
+        if found is None:
+            raise wire.WireError(f"frame for bolt task {task_id}, which is not in worker {self.config.worker}")
+        return found
+
+    def _spout(self, task_id: int) -> SpoutExecutor:
+        found = self.spouts.get(task_id)
+        if found is None:
+            raise wire.WireError(f"frame for spout task {task_id}, which is not in worker {self.config.worker}")
+        return found
 
     # -- transport and services of the executors -----------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 What happens to a message (INV-5, INV-9):
 
 - its tree completes: without checkpoints the message is released (`ack`) at once; with checkpoints it is released when
-  a checkpoint is committed whose barrier the spout sent after the tree was complete, so that every effect of the message
-  is before the cut;
+  a checkpoint is committed whose barrier the spout sent after the tree was complete, so that every effect of the
+  message is before the cut;
 - its tree fails or times out: `Spout.fail` with the reason, a replayable spout's message is emitted again after a pause
   that grows with each failure; in exactly-once the topology rolls back instead;
 - a rollback: every message that was not released fails (`Spout`), or the source is read again from the committed

@@ -5,7 +5,7 @@ Frames (all integers little-endian)::
     header   version u8 | type u8 | generation u32 | source task u16 | destination task u16 | stream u16 | count u32
     PLAIN    header, msgpack rows                                      tuples without anchors
     SINGLE   header, roots u64[count], edges u64[count], msgpack rows  each tuple belongs to one tree
-    MULTI    header, counts u16[count], roots u64[sum(counts)], edges u64[count], msgpack rows
+    MULTI    header, counts u32[count], roots u64[sum(counts)], edges u64[count], msgpack rows
     ACK      header, roots u64[count], xors u64[count]                 to the spout's task
     FAIL     header, msgpack [[root, reason], ...]                     to the spout's task
     TOUCH    header, roots u64[count]                                  to the spout's task
@@ -48,17 +48,17 @@ class WireError(PystormError):
     """A frame from a peer that cannot be decoded."""
 
 
-def pack_u16(numbers: list[int]) -> bytes:
-    """16-bit numbers as bytes."""
-    packed = array("H", numbers)
+def pack_u32(numbers: list[int]) -> bytes:
+    """32-bit numbers as bytes."""
+    packed = array("I", numbers)
     if not _LITTLE:
         packed.byteswap()
     return packed.tobytes()
 
 
-def unpack_u16(data: bytes | memoryview) -> list[int]:
-    """The inverse of `pack_u16`."""
-    numbers = array("H")
+def unpack_u32(data: bytes | memoryview) -> list[int]:
+    """The inverse of `pack_u32`."""
+    numbers = array("I")
     numbers.frombytes(data)
     if not _LITTLE:
         numbers.byteswap()
@@ -105,10 +105,10 @@ def unpack_anchors(kind: int, frame: memoryview, count: int) -> tuple[list[Any] 
         if len(frame) < end:
             raise WireError(f"frame of {len(frame)} bytes is too short for {count} tuples")
         return unpack_u64(frame[at : at + 8 * count]), bytes(frame[at + 8 * count : end]), end
-    if len(frame) < at + 2 * count:
+    if len(frame) < at + 4 * count:
         raise WireError(f"frame of {len(frame)} bytes is too short for {count} tuples")
-    counts = unpack_u16(frame[at : at + 2 * count])
-    at += 2 * count
+    counts = unpack_u32(frame[at : at + 4 * count])
+    at += 4 * count
     total = sum(counts)
     end = at + 8 * (total + count)
     if len(frame) < end:
@@ -136,7 +136,7 @@ def pack_multi_anchors(roots: list[Any]) -> bytes:
         else:
             counts.append(1)
             flat.append(root)
-    return pack_u16(counts) + pack_u64(flat)
+    return pack_u32(counts) + pack_u64(flat)
 
 
 def unpack_pairs(frame: memoryview, count: int) -> tuple[list[int], bytes]:
@@ -145,3 +145,20 @@ def unpack_pairs(frame: memoryview, count: int) -> tuple[list[int], bytes]:
     if len(frame) != half + 8 * count:
         raise WireError(f"ack frame of {len(frame)} bytes does not hold {count} entries")
     return unpack_u64(frame[HEADER_BYTES:half]), bytes(frame[half:])
+
+
+def unpack_roots(frame: bytes, count: int) -> list[int]:
+    """Roots of a TOUCH frame."""
+    if len(frame) != HEADER_BYTES + 8 * count:
+        raise WireError(f"touch frame of {len(frame)} bytes does not hold {count} roots")
+    return unpack_u64(frame[HEADER_BYTES:])
+
+
+def unpack_fails(frame: bytes, count: int) -> list[tuple[int, str]]:
+    """Roots and reasons of a FAIL frame."""
+    fails: list[tuple[int, str]] = []
+    for entry in unpack_rows(memoryview(frame)[HEADER_BYTES:], count):
+        if not (isinstance(entry, list) and len(entry) == 2 and type(entry[0]) is int and type(entry[1]) is str):
+            raise WireError(f"{entry!r:.100} in a fail frame is no root with its reason")
+        fails.append((entry[0], entry[1]))
+    return fails
