@@ -144,27 +144,6 @@ class Clock:
     perf_counter = monotonic
 
 
-class LossySocket(zmq.Socket[bytes]):
-    """Drops what it cannot send, where inproc differs from ipc.
-
-    When the peer's end of an inproc pipe closes, a PUSH socket has nobody left and blocks. Over ipc it goes on
-    queueing, for an address that nobody of this generation ever binds again.
-    """
-
-    def send(self, data: Any, flags: int = 0, *rest: Any, **options: Any) -> Any:
-        """As the real one's."""
-        try:
-            return super().send(data, flags | zmq.NOBLOCK, *rest, **options)
-        except zmq.Again:
-            return None
-
-
-class LossyContext(zmq.Context[Any]):
-    """Makes lossy sockets."""
-
-    _socket_class = LossySocket
-
-
 class ControlLine:
     """The worker's end of the control channel: two queues, as a socket."""
 
@@ -306,7 +285,7 @@ class Harness:
         self.plan = plan
         self.settings = Settings.from_config(plan.topology.config)
         self.clock = Clock()
-        self.context = LossyContext()
+        self.context: zmq.Context[Any] = zmq.Context()
         self.backend = backend or MemoryBackend()
         self.has_checkpoints = checkpoints
         self.workers: dict[int, HarnessWorker] = {}

@@ -202,7 +202,9 @@ class Runtime:
         elif kind == wire.CREDIT:
             executor = self.bolts.get(destination) or self.spouts.get(destination)
             if executor is None or source not in executor.outbox.channels:
-                raise wire.WireError(f"credit for a channel from task {destination} to task {source}, which is not here")
+                raise wire.WireError(
+                    f"credit for a channel from task {destination} to task {source}, which is not here"
+                )
             self._add_credit(destination, source, count)
         elif kind == wire.BARRIER:
             self._bolt(destination).queue.append(InBarrier(source, count))
