@@ -71,7 +71,9 @@ class Controller:
         launcher: Launcher,
         *,
         duration_s: float | None = None,
+        can_recover: bool = True,
     ) -> None:
+        self._can_recover = can_recover
         self._plan = plan
         self._settings = settings
         self._directory = directory
@@ -283,6 +285,11 @@ class Controller:
         if self._state in (RunState.BACKOFF, RunState.STOPPING, RunState.DONE):
             return
         self._reason = reason
+        if not self._can_recover:
+            raise TopologyFailed(
+                f"{reason}; the state was in memory only (topology.state.provider: memory), so there is nothing to "
+                "recover from"
+            )
         pause_s = self._policy.on_failure()
         if pause_s is None:
             attempts = self._policy.max_attempts

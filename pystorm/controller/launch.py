@@ -95,9 +95,20 @@ def _run_locked(
     launcher: Launcher,
     options: RunOptions,
 ) -> RunResult:
-    backend = StateBackend(plan, settings, stateful, directory.path, directory.runtime) if has_checkpoints else None
+    is_in_memory = settings.state_provider == "memory"
+    backend = None
+    if has_checkpoints and not is_in_memory:
+        backend = StateBackend(plan, settings, stateful, directory.path, directory.runtime)
     controller = Controller(
-        plan, settings, directory, backend, observer, signals, launcher, duration_s=options.duration_s
+        plan,
+        settings,
+        directory,
+        backend,
+        observer,
+        signals,
+        launcher,
+        duration_s=options.duration_s,
+        can_recover=not (has_checkpoints and is_in_memory),
     )
     try:
         controller.start()  # the zygote imports while Redis starts

@@ -130,7 +130,7 @@ OPTIONS: tuple[Option, ...] = (
         types=(str,),
         default="redis",
         choices=("redis", "memory"),
-        doc="Where committed state lives. memory loses it with the process: for tests.",
+        doc="Where state lives. With memory there are no checkpoints and no recovery: for trying things out.",
     ),
     Option(
         key="topology.state.provider.config",

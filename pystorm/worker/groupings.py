@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pystorm.errors import ComponentError
+from pystorm.topology.config import Settings
 from pystorm.topology.keygroups import key_group, task_index_of
 from pystorm.topology.model import Edge, GroupingType
 from pystorm.topology.plan import Plan, StreamInfo, Task
@@ -143,7 +144,7 @@ def build_pick(
         custom: the grouping object of a CUSTOM edge.
     """
     kind = edge.grouping.type
-    groups = int(plan.topology.config.get("topology.max.parallelism", 128))
+    groups = Settings.from_config(plan.topology.config).max_parallelism
     columns = [info.fields.index(name) for name in edge.grouping.fields]
     where = (
         f"component {edge.source!r}, stream {info.name!r}, grouped by {list(edge.grouping.fields)} for {edge.target!r}"
