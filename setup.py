@@ -6,4 +6,8 @@ Without a C compiler the install goes on, and pystorm runs in plain Python (see 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-setup(ext_modules=cythonize([Extension("pystorm._speed", ["pystorm/_speed.pyx"], optional=True)], quiet=True))
+extensions = cythonize([Extension("pystorm._speed", ["pystorm/_speed.pyx"])], quiet=True)
+for extension in extensions:
+    extension.optional = True  # cythonize does not pass it on
+
+setup(ext_modules=extensions)

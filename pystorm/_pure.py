@@ -13,6 +13,8 @@ from itertools import islice, repeat
 from typing import Any
 
 IS_COMPILED = False
+#: raised with every change of what is here, in both modules, so that a compiled one that is left over is not used
+API = 1
 
 _LITTLE = sys.byteorder == "little"
 

@@ -16,6 +16,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 IS_COMPILED = True
+API = 1
 
 
 cdef class Current:
