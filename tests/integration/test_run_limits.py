@@ -37,7 +37,7 @@ def in_a_while(seconds: float) -> None:
 
 @pytest.mark.slow
 def test_slow_bolt_stops_the_spout_not_the_machine(lab: Lab) -> None:
-    """The spout could emit hundreds of thousands a second, the bolt takes 2 ms each; no tuple times out meanwhile."""
+    """The spout could emit millions meanwhile, the bolt takes 2 ms each; no tuple times out although all wait long."""
     file = lab.topology(
         "slow",
         ("numbers", "faults.NumberSpout"),
@@ -60,7 +60,7 @@ def test_slow_bolt_stops_the_spout_not_the_machine(lab: Lab) -> None:
     assert max(full.values()) < 200 << 20
     for index in workers:
         assert later[index] - full[index] < GROWTH_BYTES
-    assert summary["components"]["numbers"]["emitted"] < 20_000
+    assert summary["components"]["numbers"]["emitted"] < 100_000
     assert summary["components"]["numbers"]["failed"] == 0
     assert summary["components"]["slow"]["processed"] > 500
 
