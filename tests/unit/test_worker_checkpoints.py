@@ -330,6 +330,39 @@ def test_only_exactly_once_holds_the_channel_that_is_ahead(start: Start, guarant
     assert dict(h.instance("both").seen) == {1: True, 2: True}, "what was held is processed after the cut"
 
 
+def test_what_was_held_keeps_its_place_in_its_channel(start: Start) -> None:
+    order: list[int] = []
+
+    class Order(Bolt):
+        def process(self, tup: Tuple) -> None:
+            order.append(tup.values.num)
+
+    parts = Parts()
+    parts.spout("fast", Trickle)
+    parts.spout("slow", Trickle)
+    parts.bolt("both", Order, reads=["fast", "slow"])
+    h = start(parts, topology_guarantee="exactly-once")
+
+    def send(number: int) -> None:
+        h.instance("fast").feed(number)
+        h.clock.now_s += 0.02
+        h.turn(0)
+        h.turn(0)
+
+    h.begin_checkpoint()
+    h.deliver(0)
+    for number in range(3):
+        send(number)
+    h.turn(2)
+    assert order == []
+    h.deliver(1)  # the barrier that is missing
+    for number in range(3, 9):
+        send(number)
+    h.settle()
+    assert h.committed == [1]
+    assert order == list(range(9))
+
+
 # -- INV-9: releases --------------------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,25 @@ def test_what_a_bolt_has_worked_off_is_given_back_and_the_spout_goes_on(tmp_path
         assert 8 - channel.credit >= in_flight
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_credit_is_lost_and_none_is_made(tmp_path: Path, workers: int) -> None:
+    class Some(Endless):
+        def next_tuple(self) -> None:
+            if self.sent < 1000:
+                super().next_tuple()
+
+    parts = Parts()
+    parts.spout("1", Some)
+    parts.bolt("2", Plug, 2, reads=["1"])
+    config = {"topology_channel_credits": 37, "topology_transfer_batch_size": 5}
+    with Harness(parts.plan(workers=workers, **config), tmp_path) as running:
+        running.advance(1)
+        [spout] = running.executors("1")
+        assert spout.spout.sent == 1000
+        for bolt in running.executors("2"):
+            assert spout.outbox.channels[bolt.task.id].credit + bolt._owed[spout.task.id] == 37
+
+
 def test_a_large_value_takes_the_window_alone(tmp_path: Path) -> None:
     class Large(Spout):
         outputs = ["blob"]
