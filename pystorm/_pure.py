@@ -14,7 +14,7 @@ from typing import Any
 
 IS_COMPILED = False
 #: raised with every change of what is here, in both modules, so that a compiled one that is left over is not used
-API = 1
+API = 2
 
 _LITTLE = sys.byteorder == "little"
 
@@ -231,12 +231,13 @@ class RootCounter:
 class SourceEmit:
     """`emit` of a replayable spout whose default stream has one reader, SHUFFLE-grouped.
 
-    Opens the tree in the ledger's tables itself; see `AckLedger.open`.
+    Opens the tree in the ledger's tables itself, without a guard: the tuple goes to one task, so no ack can come before
+    the only edge id that the spout adds. See `AckLedger.open`.
 
     Args:
         general: takes every call that is not a plain emit to the default stream, and every wrong one.
         positions: partition -> position; its keys are the task's partitions.
-        values, messages, unsealed: the ledger's tables.
+        values, messages: the ledger's tables.
         targets: buffers, taken in turn.
         counter: where root ids come from.
         keeps_messages: whether what was emitted is needed again if its tree fails.
@@ -248,7 +249,6 @@ class SourceEmit:
         positions: dict[str, Any],
         values: dict[int, int],
         messages: dict[int, Any],
-        unsealed: list[int],
         targets: list[Any],
         flush_buffer: Callable[[Any], None],
         width: int,
@@ -262,7 +262,6 @@ class SourceEmit:
         self._positions = positions
         self._values = values
         self._messages = messages
-        self._unsealed = unsealed
         self._targets = targets
         self._flush_buffer = flush_buffer
         self._width = width
@@ -288,9 +287,8 @@ class SourceEmit:
         buffer.rows.append(values[0] if self._width == 1 else values)
         if self._is_tracked:
             self._counter.root = root = self._counter.root + 1
-            self._values[root] = root
+            self._values[root] = 0
             self._messages[root] = (values, None, partition, position, 0) if self._keeps_messages else None
-            self._unsealed.append(root)
             buffer.roots.append(root)
         self._positions[partition] = position
         self.count += 1

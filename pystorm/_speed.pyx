@@ -16,7 +16,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 IS_COMPILED = True
-API = 1
+API = 2
 
 
 cdef class Current:
@@ -411,7 +411,7 @@ cdef class SourceEmit:
 
     cdef object _general
     cdef dict _positions, _values, _messages
-    cdef list _unsealed, _targets
+    cdef list _targets
     cdef object _flush_buffer
     cdef Py_ssize_t _width, _limit, _next_target
     cdef bint _is_tracked, _keeps_messages
@@ -419,14 +419,13 @@ cdef class SourceEmit:
     cdef public long long count
 
     def __init__(
-        self, general, dict positions, dict values, dict messages, list unsealed, list targets, flush_buffer, width,
+        self, general, dict positions, dict values, dict messages, list targets, flush_buffer, width,
         limit, RootCounter counter, is_tracked, keeps_messages, first_target,
     ):
         self._general = general
         self._positions = positions
         self._values = values
         self._messages = messages
-        self._unsealed = unsealed
         self._targets = targets
         self._flush_buffer = flush_buffer
         self._width = width
@@ -453,11 +452,10 @@ cdef class SourceEmit:
         if self._is_tracked:
             self._counter.root += 1
             root = self._counter.root
-            PyDict_SetItem(self._values, root, root)
+            PyDict_SetItem(self._values, root, 0)
             PyDict_SetItem(
                 self._messages, root, (values, None, partition, position, 0) if self._keeps_messages else None
             )
-            PyList_Append(self._unsealed, root)
             PyList_Append(buffer.roots, root)
         PyDict_SetItem(self._positions, partition, position)
         self.count += 1

@@ -109,7 +109,6 @@ def build_source_emit(
         positions,
         ledger.values,
         ledger.messages,
-        ledger.unsealed,
         list(pick.targets),
         outbox.flush_buffer,
         routes.width,

@@ -249,14 +249,12 @@ def test_a_spout_that_emits_opens_a_tree_and_takes_its_targets_in_turn(speed: Mo
     positions: dict[str, Any] = {"": None}
     values: dict[int, int] = {}
     messages: dict[int, Any] = {}
-    unsealed: list[int] = []
     other: list[Any] = []
     emit = speed.SourceEmit(
         lambda values, **options: other.append((values, options)),
         positions,
         values,
         messages,
-        unsealed,
         targets,
         lambda buffer: None,
         1,
@@ -270,6 +268,6 @@ def test_a_spout_that_emits_opens_a_tree_and_takes_its_targets_in_turn(speed: Mo
     emit.emit(["b"], position=2)
     emit.emit(["c"], position=3, partition="unknown")
     assert ([t.rows for t in targets], [t.roots for t in targets]) == ([["b"], ["a"]], [[52], [51]])
-    assert (values, unsealed, positions) == ({51: 51, 52: 52}, [51, 52], {"": 2})
+    assert (values, positions) == ({51: 0, 52: 0}, {"": 2})
     assert messages == {51: (["a"], None, "", 1, 0), 52: (["b"], None, "", 2, 0)}
     assert other == [(["c"], {"position": 3, "partition": "unknown", "stream": None})]
