@@ -264,8 +264,8 @@ class BoltExecutor:
         if self.next_tick_s is None or now_s < self.next_tick_s or self.outbox.blocked:
             return
         freq = self._tick_freq_s or 0
-        # ticks that a slow bolt missed are not made up for
-        self.next_tick_s = max(self.next_tick_s + freq, now_s)
+        due_s = self.next_tick_s + freq
+        self.next_tick_s = due_s if due_s > now_s else now_s + freq  # what a slow bolt missed is not made up for
         tup = Tuple(self._take_id(), SYSTEM_COMPONENT, TICK_STREAM, -1, (freq,))
         try:
             self.bolt.process_tick(tup)

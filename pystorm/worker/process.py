@@ -25,7 +25,6 @@ from pystorm.state.record import CheckpointRecord, unpack_record
 from pystorm.state.store import CheckpointStore
 from pystorm.topology.config import Guarantee, Settings
 from pystorm.topology.plan import Plan, Task
-from pystorm.values import pack
 from pystorm.worker import control
 from pystorm.worker.bolt_executor import BoltExecutor
 from pystorm.worker.checkpointer import Checkpointer, MoveJob, PrepareJob
@@ -317,11 +316,12 @@ class Worker:
     def _begin_checkpoint(self, runtime: Runtime, epoch: int) -> None:
         if not runtime.is_running:
             return  # a rollback was asked for
+        assert self._factory is not None
         for spout in runtime.spouts.values():
             spout.flush()
             snapshot = spout.snapshot(epoch)
             spout.outbox.send_barrier(epoch)
-            data = pack({"pending": snapshot["pending"]}) if snapshot.get("pending") else None
+            data = self._factory.pack_pending(spout, snapshot.get("pending", []))
             self._prepare(
                 PrepareJob(epoch, spout.task.label, spout.task.component, None, data, snapshot.get("positions", {}))
             )

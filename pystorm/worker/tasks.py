@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pystorm.components.bolt import Bolt
 from pystorm.components.component import Component
 from pystorm.components.spout import ReplayableSpout, Spout
+from pystorm.components.stream import DEFAULT_STREAM
 from pystorm.errors import ComponentError, ConfigError
 from pystorm.speed import Current
 from pystorm.state.local import LocalStateManager
@@ -169,7 +170,32 @@ class TaskFactory:
         if self.settings.guarantee is not Guarantee.EXACTLY_ONCE or not executor.inflight:
             return None
         held = [[h.tup.component, h.tup.stream, h.tup.task, list(h.tup.values)] for h in executor.inflight.values()]
-        return pack({"held": held})
+        tuples = [(h.tup.component, h.tup.stream, h.tup.values) for h in executor.inflight.values()]
+        return self._pack_snapshot({"held": held}, tuples)
+
+    def pack_pending(self, executor: SpoutExecutor, pending: list[list[Any]]) -> bytes | None:
+        """The messages that a spout has open, for the checkpoint; None if there are none.
+
+        Raises:
+            ComponentError: values that were only ever handed over in memory cannot be packed.
+        """
+        if not pending:
+            return None
+        tuples = [(executor.task.component, entry[1] or DEFAULT_STREAM, entry[0]) for entry in pending]
+        return self._pack_snapshot({"pending": pending}, tuples)
+
+    def _pack_snapshot(self, snapshot: dict[str, Any], tuples: list[tuple[Any, Any, Any]]) -> bytes:
+        try:
+            return pack(snapshot)
+        except (TypeError, ValueError, OverflowError) as error:
+            for component, stream, values in tuples:
+                for name, value in zip(self.plan.stream_of[component, stream].fields, values):
+                    if not _is_packable(value):
+                        raise ComponentError(
+                            f"component {component!r}, stream {stream!r}: the value of field {name!r} cannot be saved "
+                            f"by a checkpoint that finds its tuple in flight: {error}"
+                        ) from error
+            raise
 
     # -- parts -------------------------------------------------------------------------------------------------
 
@@ -278,6 +304,14 @@ class TaskFactory:
             self._services.spout_unpackable(executor, root, unpackable_text(executor.task, buffer, row, error))
 
         return on_unpackable
+
+
+def _is_packable(value: Any) -> bool:
+    try:
+        pack(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def unpackable_text(task: Task, buffer: OutBuffer, row: Any, error: Exception) -> str:
