@@ -14,7 +14,7 @@ from typing import Any
 
 IS_COMPILED = False
 #: raised with every change of what is here, in both modules, so that a compiled one that is left over is not used
-API = 2
+API = 3
 
 _LITTLE = sys.byteorder == "little"
 
@@ -105,11 +105,15 @@ class BatchRunner:
     `position` is the number of rows begun; if `process` raises, `run` can be called again and goes on after the
     row that raised. `current` shows the tuple, and its root if the batch has roots, while `process` runs and after it
     raised.
+
+    Args:
+        blocked: channels without credit; while there are any, no further row is begun.
     """
 
-    __slots__ = ("_current", "_make", "_process", "_roots", "_rows", "_tuple_class", "position")
+    __slots__ = ("_blocked", "_current", "_make", "_process", "_roots", "_rows", "_tuple_class", "position")
 
-    def __init__(self, process: Callable[[Any], Any], current: Current, tuple_class: type) -> None:
+    def __init__(self, process: Callable[[Any], Any], current: Current, tuple_class: type, blocked: set[Any]) -> None:
+        self._blocked = blocked
         self._process = process
         self._current = current
         self._tuple_class = tuple_class
@@ -140,12 +144,14 @@ class BatchRunner:
         self._roots = None
 
     def run(self, end: int) -> None:
-        """Process rows until `position` is `end`."""
-        current, process = self._current, self._process
+        """Process rows until `position` is `end` or a channel is blocked."""
+        current, process, blocked = self._current, self._process, self._blocked
         start = self.position
         tuples = islice(self._rows, start, end)
         roots = islice(self._roots, start, end) if self._roots is not None else repeat(None)
         for tup, root in zip(tuples, roots):
+            if blocked:
+                break
             self.position += 1
             current.tup = tup
             current.root = root
@@ -252,7 +258,6 @@ class SourceEmit:
         targets: list[Any],
         flush_buffer: Callable[[Any], None],
         width: int,
-        limit: int,
         counter: RootCounter,
         is_tracked: bool,
         keeps_messages: bool,
@@ -265,7 +270,6 @@ class SourceEmit:
         self._targets = targets
         self._flush_buffer = flush_buffer
         self._width = width
-        self._limit = limit
         self._counter = counter
         self._is_tracked = is_tracked
         self._keeps_messages = keeps_messages
@@ -292,7 +296,7 @@ class SourceEmit:
             buffer.roots.append(root)
         self._positions[partition] = position
         self.count += 1
-        if len(buffer.rows) >= self._limit:
+        if len(buffer.rows) >= buffer.limit:
             self._flush_buffer(buffer)
         return None
 
@@ -335,11 +339,13 @@ def apply_acks(values: dict[int, int], seen: dict[int, int], roots: list[int], x
 class Buffer:
     """Rows of one stream waiting to leave through one channel, and their roots."""
 
-    __slots__ = ("roots", "rows")
+    __slots__ = ("limit", "roots", "rows")
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
         self.roots: list[Any] = []
+        #: how many rows make it full
+        self.limit = 1
 
 
 class FieldEmit:
@@ -351,7 +357,7 @@ class FieldEmit:
         find: the buffer for values whose key is not in the cache.
         cache: buffers by key; holds exact strings only, since 1, 1.0 and True are one dictionary key but three keys of
             the grouping.
-        flush_buffer: called with a buffer that has `limit` rows.
+        flush_buffer: called with a buffer that is full.
     """
 
     __slots__ = (
@@ -363,7 +369,6 @@ class FieldEmit:
         "_flush_buffer",
         "_general",
         "_is_tracked",
-        "_limit",
         "_width",
         "count",
     )
@@ -378,7 +383,6 @@ class FieldEmit:
         current: Current,
         width: int,
         column: int,
-        limit: int,
         is_tracked: bool,
     ) -> None:
         self._general = general
@@ -389,7 +393,6 @@ class FieldEmit:
         self._current = current
         self._width = width
         self._column = column
-        self._limit = limit
         self._is_tracked = is_tracked
         #: emits so far
         self.count = 0
@@ -416,7 +419,7 @@ class FieldEmit:
         rows.append(values[0] if self._width == 1 else values)
         if self._is_tracked:
             buffer.roots.append(self._current.root)
-        if len(rows) >= self._limit:
+        if len(rows) >= buffer.limit:
             self._flush_buffer(buffer)
         return None
 

@@ -11,12 +11,13 @@ from cpython.dict cimport PyDict_DelItem, PyDict_GetItem, PyDict_SetItem
 from cpython.list cimport PyList_Append, PyList_GET_ITEM, PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_REFCNT
+from cpython.set cimport PySet_GET_SIZE
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 IS_COMPILED = True
-API = 2
+API = 3
 
 
 cdef class Current:
@@ -142,10 +143,12 @@ cdef class BatchRunner:
     cdef Current _current
     cdef Py_ssize_t _width
     cdef list _rows, _roots
+    cdef set _blocked
     cdef long long _first_id
     cdef public Py_ssize_t position
 
-    def __init__(self, process, Current current, tuple_class):
+    def __init__(self, process, Current current, tuple_class, set blocked):
+        self._blocked = blocked
         self._process = process
         self._current = current
         self._tuple_class = tuple_class
@@ -191,7 +194,7 @@ cdef class BatchRunner:
         cdef Py_ssize_t index
         if end > PyList_GET_SIZE(rows) or (roots is not None and end > PyList_GET_SIZE(roots)):
             raise ValueError("fewer rows than to run")
-        while self.position < end:
+        while self.position < end and not PySet_GET_SIZE(self._blocked):
             index = self.position
             self.position += 1
             row = <object>PyList_GET_ITEM(rows, index)
@@ -304,12 +307,12 @@ cdef class FieldEmit:
     cdef object _general, _check_width, _find, _flush_buffer
     cdef dict _cache
     cdef Current _current
-    cdef Py_ssize_t _width, _column, _limit
+    cdef Py_ssize_t _width, _column
     cdef bint _is_tracked
     cdef public long long count
 
     def __init__(
-        self, general, check_width, find, dict cache, flush_buffer, Current current, width, column, limit, is_tracked
+        self, general, check_width, find, dict cache, flush_buffer, Current current, width, column, is_tracked
     ):
         self._general = general
         self._check_width = check_width
@@ -319,7 +322,6 @@ cdef class FieldEmit:
         self._current = current
         self._width = width
         self._column = column
-        self._limit = limit
         self._is_tracked = is_tracked
         self.count = 0
 
@@ -355,7 +357,7 @@ cdef class FieldEmit:
         PyList_Append(buffer.rows, key if self._width == 1 else values)
         if self._is_tracked:
             PyList_Append(buffer.roots, self._current.root)
-        if PyList_GET_SIZE(buffer.rows) >= self._limit:
+        if PyList_GET_SIZE(buffer.rows) >= buffer.limit:
             self._flush_buffer(buffer)
         return 0
 
@@ -391,10 +393,12 @@ cdef class Buffer:
 
     cdef public list rows
     cdef public list roots
+    cdef public Py_ssize_t limit
 
     def __init__(self):
         self.rows = []
         self.roots = []
+        self.limit = 1
 
 
 cdef class RootCounter:
@@ -413,14 +417,14 @@ cdef class SourceEmit:
     cdef dict _positions, _values, _messages
     cdef list _targets
     cdef object _flush_buffer
-    cdef Py_ssize_t _width, _limit, _next_target
+    cdef Py_ssize_t _width, _next_target
     cdef bint _is_tracked, _keeps_messages
     cdef RootCounter _counter
     cdef public long long count
 
     def __init__(
         self, general, dict positions, dict values, dict messages, list targets, flush_buffer, width,
-        limit, RootCounter counter, is_tracked, keeps_messages, first_target,
+        RootCounter counter, is_tracked, keeps_messages, first_target,
     ):
         self._general = general
         self._positions = positions
@@ -429,7 +433,6 @@ cdef class SourceEmit:
         self._targets = targets
         self._flush_buffer = flush_buffer
         self._width = width
-        self._limit = limit
         self._counter = counter
         self._is_tracked = is_tracked
         self._keeps_messages = keeps_messages
@@ -459,7 +462,7 @@ cdef class SourceEmit:
             PyList_Append(buffer.roots, root)
         PyDict_SetItem(self._positions, partition, position)
         self.count += 1
-        if PyList_GET_SIZE(buffer.rows) >= self._limit:
+        if PyList_GET_SIZE(buffer.rows) >= buffer.limit:
             self._flush_buffer(buffer)
         return None
 

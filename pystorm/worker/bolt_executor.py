@@ -17,7 +17,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import islice, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pystorm.components.bolt import Bolt
@@ -28,6 +28,7 @@ from pystorm.topology.plan import Task
 from pystorm.worker import wire
 from pystorm.worker.aligner import BarrierAligner
 from pystorm.worker.channels import InBarrier, InBatch, InStream
+from pystorm.worker.credits import CreditGranter
 from pystorm.worker.ledger import SEQUENCE_BITS
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class BoltExecutor:
         bolt: Bolt,
         *,
         streams: list[InStream],
+        sources: Iterable[int],
         aligner: BarrierAligner,
         current: Current,
         services: Services,
@@ -95,7 +97,7 @@ class BoltExecutor:
         self.task = task
         self.logger = logger
         self.bolt = bolt
-        self.outbox: Outbox  # attached right after, because it calls back into the executor
+        self.outbox: Outbox  # by `attach`, because it calls back into the executor
         self.aligner = aligner
         self.current = current
         self.auto_ack = bool(bolt.auto_ack)
@@ -112,20 +114,25 @@ class BoltExecutor:
         self._services = services
         self._streams = streams
         self._on_error = on_error
-        self._credit_step = max(1, window // 4)
         self._next_id = 1
         self._acks: dict[Any, int] = {}
         self._has_multi = False
         self._fails: list[tuple[int, str]] = []
-        self._owed: defaultdict[int, int] = defaultdict(int)
-        self._runner = BatchRunner(bolt.process, current, Tuple)
+        self.credits = CreditGranter(sources, window)
+        self._runner: BatchRunner
         # the batch being worked on
+        self._batch_s = 0.0
         self._batch: InBatch | None = None
         self._iterator: Iterator[tuple[Tuple, Any]] = iter(())
         self._first_id = 0
         self._done = 0
         self._excluded: set[int] = set()
         self._limit = 16
+
+    def attach(self, outbox: Outbox) -> None:
+        """Give the executor its outbox."""
+        self.outbox = outbox
+        self._runner = BatchRunner(self.bolt.process, self.current, Tuple, outbox.blocked)
 
     # -- input -------------------------------------------------------------------------------------------------
 
@@ -152,15 +159,14 @@ class BoltExecutor:
         done = self._done
         count = min(self._limit, batch.count - done)
         started = time.perf_counter()
+        end = self._process(done + count) if self.auto_ack else self._process_manual(done, done + count)
+        took_s = time.perf_counter() - started
+        self._batch_s += took_s
+        self._adapt(took_s, end - done)
+        self.processed += end - done
+        self._done = end
         if self.auto_ack:
-            self._process(done + count)
-        else:
-            self._process_manual(islice(self._iterator, count), done)
-        self._adapt(time.perf_counter() - started, count)
-        self.processed += count
-        self._done = done + count
-        if self.auto_ack:
-            self._ack_slice(batch, done, done + count)
+            self._ack_slice(batch, done, end)
         if self._done == batch.count:
             self._finish_batch(batch)
 
@@ -201,11 +207,10 @@ class BoltExecutor:
     def _finish_batch(self, batch: InBatch) -> None:
         self._batch = None
         self._runner.end()
-        owed = self._owed[batch.source] + batch.cost
-        if owed >= self._credit_step:
-            self._services.send_credit(batch.source, self.task.id, owed)
-            owed = 0
-        self._owed[batch.source] = owed
+        units = self.credits.on_batch(batch.source, batch.cost, self._batch_s)
+        self._batch_s = 0.0
+        if units:
+            self._services.send_credit(batch.source, self.task.id, units)
 
     def _adapt(self, took_s: float, count: int) -> None:
         if took_s > SLICE_S:
@@ -215,23 +220,27 @@ class BoltExecutor:
 
     # -- processing --------------------------------------------------------------------------------------------
 
-    def _process(self, end: int) -> None:
+    def _process(self, end: int) -> int:
+        """Process the batch up to `end`, less if a channel is blocked; returns how far it got."""
         while True:
             try:
                 self._runner.run(end)
-                return
+                return int(self._runner.position)
             except Exception as error:  # user code: its error fails the tuple, the task goes on with the next one
                 self._on_exception(error)
                 self.current.tup = self.current.root = None
 
-    def _process_manual(self, todo: Iterator[tuple[Tuple, Any]], position: int) -> None:
+    def _process_manual(self, position: int, end: int) -> int:
+        """As `_process`, for a bolt that acks for itself."""
+        blocked = self.outbox.blocked
         current, process, inflight = self.current, self.bolt.process, self.inflight
         batch = self._batch
         assert batch is not None
         edges = batch.edges
         while True:
             try:
-                for tup, root in todo:
+                while position < end and not blocked:
+                    tup, root = next(self._iterator)
                     current.tup = tup
                     current.root = root
                     edge = edges[8 * position : 8 * position + 8] if edges else b""
@@ -242,6 +251,7 @@ class BoltExecutor:
             except Exception as error:  # user code, as above
                 self._on_exception(error)
         current.tup = current.root = None
+        return position
 
     def redeliver(self, component: str, stream: InStream, source: int, row: list[Any]) -> None:
         """Give a tuple that a checkpoint kept back to the bolt. It belongs to no tree any more."""

@@ -1,9 +1,10 @@
 """Channels: what is in flight between a source task and a destination task, and the buffers in front of it.
 
-Credit-based flow control. A channel starts with `window` units of credit. Sending a batch takes its cost, and the
-receiver gives the cost back once it has worked the batch off. A channel without credit blocks its source task (not the
-worker): the executor takes no further input for that task until credit comes back. One call of user code may emit more
-than the credit that is left, so a channel holds at most its window plus what one slice of processing emits.
+Credit-based flow control. A channel starts with a few units of credit (`credits` says how many more it gets). Sending a
+batch takes its cost, and the receiver gives the cost back once it has worked the batch off. A channel without credit
+blocks its source task (not the worker): the executor takes no further input for that task until credit comes back. One
+call of user code may emit more than the credit that is left, so a channel holds at most its window plus what one such
+call emits.
 
 A batch costs its number of tuples, or its size in half-kilobytes if that is more, so that few large values count like
 many small ones. Both ends compute the cost from the frame they see.
@@ -131,14 +132,16 @@ class Transport(Protocol):
 class Channel:
     """Credit of one (source task, destination task) pair. Flushed through the outbox that owns it."""
 
-    __slots__ = ("credit", "destination", "is_local", "source", "worker")
+    __slots__ = ("buffers", "credit", "destination", "is_local", "source", "worker")
 
-    def __init__(self, source: int, destination: int, worker: int, is_local: bool, window: int) -> None:
+    def __init__(self, source: int, destination: int, worker: int, is_local: bool, credit: int) -> None:
         self.source = source
         self.destination = destination
         self.worker = worker
         self.is_local = is_local
-        self.credit = window
+        self.credit = credit
+        #: what leaves through it
+        self.buffers: list[OutBuffer] = []
 
 
 class OutBuffer(Buffer):

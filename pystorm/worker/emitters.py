@@ -89,7 +89,6 @@ def _emit_by_field(executor: BoltExecutor, pick: FieldsPick, column: int, genera
         executor.current,
         routes.width,
         column,
-        outbox.batch_size,
         outbox.is_tracked,
     )
 
@@ -112,7 +111,6 @@ def build_source_emit(
         list(pick.targets),
         outbox.flush_buffer,
         routes.width,
-        outbox.batch_size,
         ledger.counter,
         outbox.is_tracked,
         keeps_messages,

@@ -20,6 +20,7 @@ from pystorm.topology.model import Edge, GroupingType
 from pystorm.topology.plan import Plan, StreamInfo, Task
 from pystorm.worker import wire
 from pystorm.worker.channels import Channel, EdgeIds, InBarrier, InBatch, OutBuffer, Transport, frame_cost, pack_batch
+from pystorm.worker.credits import initial_window
 from pystorm.worker.groupings import Pick, build_pick
 
 #: (roots, packed edge ids) of tuples that are about to leave
@@ -95,9 +96,11 @@ class Outbox:
         channel = self.channels.get(target.id)
         if channel is None:
             is_local = target.worker == self.task.worker
-            channel = Channel(self.task.id, target.id, target.worker, is_local, self._window)
+            channel = Channel(self.task.id, target.id, target.worker, is_local, initial_window(self._window))
             self.channels[target.id] = channel
         buffer = OutBuffer(channel, info)
+        buffer.limit = min(self.batch_size, channel.credit)
+        channel.buffers.append(buffer)
         self.buffers.append(buffer)
         return buffer
 
@@ -158,7 +161,7 @@ class Outbox:
             buffer.rows.append(row)
             if self.is_tracked:
                 buffer.roots.append(roots)
-            if len(buffer.rows) >= self.batch_size:
+            if len(buffer.rows) >= buffer.limit:
                 self.flush_buffer(buffer)
         return targets
 
@@ -237,16 +240,23 @@ class Outbox:
 
     def _spend(self, channel: Channel, count: int, cost: int) -> None:
         self.transferred += count
-        channel.credit -= cost
-        if channel.credit <= 0:
-            self.blocked.add(channel)
+        self._set_credit(channel, channel.credit - cost)
 
     def add_credit(self, destination: int, units: int) -> None:
         """The receiver has worked off `units`."""
         channel = self.channels[destination]
-        channel.credit += units
-        if channel.credit > 0:
+        self._set_credit(channel, channel.credit + units)
+
+    def _set_credit(self, channel: Channel, credit: int) -> None:
+        channel.credit = credit
+        if credit > 0:
             self.blocked.discard(channel)
+        else:
+            self.blocked.add(channel)
+        # a buffer is full when it holds what the credit allows, so that the task stops there
+        limit = max(1, min(self.batch_size, credit))
+        for buffer in channel.buffers:
+            buffer.limit = limit
 
     def send_barrier(self, epoch: int) -> None:
         """Flush, then put barrier `epoch` behind it in every channel."""

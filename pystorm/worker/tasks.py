@@ -117,13 +117,13 @@ class TaskFactory:
         if manager.declared and record is not None and store is not None:
             manager.restore(store.load(task.component, manager.declared, manager.scopes()))
         self.managers[task.id] = manager
+        sources = self.plan.input_tasks_of(task.component)
         executor = BoltExecutor(
             task,
             bolt,
             streams=self._in_streams,
-            aligner=BarrierAligner(
-                self.plan.input_tasks_of(task.component), hold=settings.guarantee is Guarantee.EXACTLY_ONCE
-            ),
+            sources=sources,
+            aligner=BarrierAligner(sources, hold=settings.guarantee is Guarantee.EXACTLY_ONCE),
             current=current,
             services=self._services,
             on_error=settings.bolt_on_error,
@@ -131,7 +131,7 @@ class TaskFactory:
             window=settings.channel_credits,
             logger=logger,
         )
-        executor.outbox = self._outbox(task, runtime, settings, executor.add_edges, self._on_bolt_unpackable(executor))
+        executor.attach(self._outbox(task, runtime, settings, executor.add_edges, self._on_bolt_unpackable(executor)))
         self._attach(bolt, task, logger, settings)
         bolt._emit = build_bolt_emit(executor)
         bolt._ack, bolt._fail = executor.ack, executor.fail

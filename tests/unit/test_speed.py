@@ -115,7 +115,7 @@ def test_sealing_takes_the_guards_out(speed: ModuleType) -> None:
 
 def run_batch(speed: ModuleType, rows: list[Any], fields: tuple[str, ...], process: Any) -> Any:
     current = speed.Current()
-    runner = speed.BatchRunner(lambda tup: process(tup, current), current, Tuple)
+    runner = speed.BatchRunner(lambda tup: process(tup, current), current, Tuple, set())
     roots = list(range(100, 100 + len(rows)))
     runner.begin(values_class("default", fields), len(fields), rows, roots, 1, "split", "default", 4)
     return runner, current
@@ -228,9 +228,9 @@ def test_emits_go_to_the_buffer_of_their_key_and_flush_it_when_full(speed: Modul
         current,
         2,
         0,
-        2,
         True,
     )
+    first.limit = second.limit = 2
     current.root = 9
     emit.emit(["a", 1])
     emit.emit(("b", 2))
@@ -246,6 +246,8 @@ def test_emits_go_to_the_buffer_of_their_key_and_flush_it_when_full(speed: Modul
 @both
 def test_a_spout_that_emits_opens_a_tree_and_takes_its_targets_in_turn(speed: ModuleType) -> None:
     targets = [speed.Buffer(), speed.Buffer()]
+    for target in targets:
+        target.limit = 100
     positions: dict[str, Any] = {"": None}
     values: dict[int, int] = {}
     messages: dict[int, Any] = {}
@@ -258,7 +260,6 @@ def test_a_spout_that_emits_opens_a_tree_and_takes_its_targets_in_turn(speed: Mo
         targets,
         lambda buffer: None,
         1,
-        100,
         speed.RootCounter(50),
         True,
         True,

@@ -1,0 +1,74 @@
+"""The receiving end of flow control: how much credit a task gives to each task that feeds it.
+
+Theory of operation. A channel starts with a small window, INITIAL_WINDOW units, on both ends. For every batch that was
+worked off the receiver learns what a unit of input costs it, and wants the windows of its sources to hold TARGET_S of
+work between them: a fast bolt soon has the largest window that is allowed, a bolt that takes 10 ms per tuple keeps
+about ten tuples waiting instead of minutes' worth. That bounds how long a tuple queues, how long a barrier takes to get
+through, and so how long a checkpoint, a drain or a rollback takes under backpressure. A window grows by giving back
+more than was taken, and shrinks by giving back less.
+
+Invariants: what a source has left plus what is in flight plus what is owed is what it was granted; a grant is at least
+1 and at most the configured window; what is owed is less than a grant, so a source whose tuples are all worked off can
+send.
+
+Source: credits are Flink's (FLINK-7282); sizing them by time is what Flink's buffer debloating does (FLIP-183).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+#: Units that a channel starts with, if the configured window is not smaller.
+INITIAL_WINDOW = 16
+#: How much work should wait in front of a task, in seconds.
+TARGET_S = 0.1
+#: Weight of the newest batch in the moving average of the cost of a unit.
+_WEIGHT = 0.3
+#: A window is left alone while the wanted one is within this factor of it.
+_SLACK = 1.25
+
+
+def initial_window(window: int) -> int:
+    """The credit that a channel starts with."""
+    return min(INITIAL_WINDOW, window)
+
+
+class CreditGranter:
+    """One per receiving task. Plain data; durations are arguments in seconds."""
+
+    __slots__ = ("_most", "_sources", "_unit_s", "granted", "owed")
+
+    def __init__(self, sources: Iterable[int], window: int) -> None:
+        #: source task -> units that it may have in flight
+        self.granted = dict.fromkeys(sources, initial_window(window))
+        #: source task -> units worked off and not given back yet
+        self.owed = dict.fromkeys(self.granted, 0)
+        self._most = window
+        self._sources = max(1, len(self.granted))
+        self._unit_s: float | None = None
+
+    def on_batch(self, source: int, cost: int, took_s: float) -> int:
+        """A batch was worked off; returns the units to give back now, 0 for none.
+
+        Args:
+            cost: what the batch took from the channel's credit.
+            took_s: time spent processing it.
+        """
+        unit_s = took_s / max(1, cost)
+        self._unit_s = unit_s if self._unit_s is None else self._unit_s + _WEIGHT * (unit_s - self._unit_s)
+        granted = self.granted[source]
+        owed = self.owed[source] + cost
+        wanted = min(self._most, max(1, int(TARGET_S / max(self._unit_s, 1e-9) / self._sources)))
+        if wanted > granted * _SLACK or wanted == self._most:
+            owed += wanted - granted
+            granted = wanted
+        elif wanted * _SLACK < granted:
+            withheld = min(owed, granted - wanted)
+            owed -= withheld
+            granted -= withheld
+        self.granted[source] = granted
+        if owed < max(1, granted // 4):
+            self.owed[source] = owed
+            return 0
+        self.owed[source] = 0
+        return owed
