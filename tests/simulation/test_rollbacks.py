@@ -3,7 +3,7 @@
 A seed decides everything: the shape (tasks, workers, batch sizes, windows, how far a look at the clock moves it), and
 then, move by move, which worker takes its control messages, runs a round, writes a piece of a checkpoint or is heard by
 the controller, when a checkpoint begins, when time passes, and what dies: a worker, all of them, or the controller with
-them. The same seed gives the same run, which a test checks.
+them; and a bolt refuses some tuples. The same seed gives the same run, which a test checks.
 
 A failing seed is printed: `PYSTORM_SEED=<seed>` runs that one alone, `PYSTORM_SEEDS=<count>` more of them.
 
@@ -61,10 +61,16 @@ class Lines(ReplayableSpout):
 
 class Split(Bolt):
     outputs = ["word"]
+    #: how many more tuples are refused, and by what chance each; set by the simulation
+    refusals = 0
+    chances = random.Random()
 
     def process(self, tup: Tuple) -> None:
         for word in tup.values.line.split():
             self.emit([word])
+        if Split.refusals and Split.chances.random() < 0.05:
+            Split.refusals -= 1
+            raise ValueError("refused, after all was sent")
 
 
 class Count(Bolt):
@@ -126,6 +132,7 @@ class Simulation:
         self.harness = Harness(plan, folder, checkpoints=True, seed=seed)
         self.harness.clock.work_s = rng.choice([0.0, 0.0004, 0.002])
         self.crashes = rng.choice([0, 1, 3, 10])
+        Split.refusals, Split.chances = rng.choice([0, 0, 2, 5]), random.Random(seed)
         self.moves: list[str] = []
 
     def one_move(self, troubled: bool) -> None:
@@ -224,7 +231,8 @@ def test_the_seeds_reach_crashes_checkpoints_and_rollbacks(tmp_path: Path) -> No
     for seed in range(20):
         _, _, moves, reasons = simulate(seed, "exactly-once", tmp_path)
         seen.update(move.partition(" ")[0] for move in moves)
-        seen["recoveries"] += len(reasons)
+        seen["refused"] += sum("refused" in reason for reason in reasons)
     assert seen["checkpoint"] > 20
     assert seen["kill"] > 10
     assert seen["restart"] > 2
+    assert seen["refused"] > 2
