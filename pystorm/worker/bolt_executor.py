@@ -121,7 +121,8 @@ class BoltExecutor:
         self.credits = CreditGranter(sources, window)
         self._runner: BatchRunner
         # the batch being worked on
-        self._batch_s = 0.0
+        #: when the batch before it was done, or this one began; 0 while there is nothing to do
+        self._busy_since_s = 0.0
         self._batch: InBatch | None = None
         self._iterator: Iterator[tuple[Tuple, Any]] = iter(())
         self._first_id = 0
@@ -161,7 +162,6 @@ class BoltExecutor:
         started = time.perf_counter()
         end = self._process(done + count) if self.auto_ack else self._process_manual(done, done + count)
         took_s = time.perf_counter() - started
-        self._batch_s += took_s
         self._adapt(took_s, end - done)
         self.processed += end - done
         self._done = end
@@ -190,6 +190,8 @@ class BoltExecutor:
         return False
 
     def _begin(self, batch: InBatch) -> None:
+        if not self._busy_since_s:
+            self._busy_since_s = time.perf_counter()
         batch.decode()
         stream = self._streams[batch.stream]
         self._first_id = first = self._next_id
@@ -207,8 +209,9 @@ class BoltExecutor:
     def _finish_batch(self, batch: InBatch) -> None:
         self._batch = None
         self._runner.end()
-        units = self.credits.on_batch(batch.source, batch.cost, self._batch_s)
-        self._batch_s = 0.0
+        now_s = time.perf_counter()
+        units = self.credits.on_batch(batch.source, batch.cost, now_s - self._busy_since_s)
+        self._busy_since_s = now_s if self.queue else 0.0
         if units:
             self._services.send_credit(batch.source, self.task.id, units)
 

@@ -2,7 +2,7 @@
 
 Theory of operation. A channel starts with a small window, INITIAL_WINDOW units, on both ends. For every batch that was
 worked off the receiver learns what a unit of input costs it, and wants the windows of its sources to hold TARGET_S of
-work between them: a fast bolt soon has the largest window that is allowed, a bolt that takes 10 ms per tuple keeps
+work between them: a fast bolt soon has the largest window allowed, a bolt that takes 10 ms per tuple keeps
 about ten tuples waiting instead of minutes' worth. That bounds how long a tuple queues, how long a barrier takes to get
 through, and so how long a checkpoint, a drain or a rollback takes under backpressure. A window grows by giving back
 more than was taken, and shrinks by giving back less.
@@ -52,13 +52,16 @@ class CreditGranter:
 
         Args:
             cost: what the batch took from the channel's credit.
-            took_s: time spent processing it.
+            took_s: time since the batch before it was done, or since there was anything to do; with the time in which
+                the task was blocked, because a bolt is as slow as what is behind it.
         """
         unit_s = took_s / max(1, cost)
         self._unit_s = unit_s if self._unit_s is None else self._unit_s + _WEIGHT * (unit_s - self._unit_s)
         granted = self.granted[source]
         owed = self.owed[source] + cost
         wanted = min(self._most, max(1, int(TARGET_S / max(self._unit_s, 1e-9) / self._sources)))
+        # at most doubled: a bolt that is fast only until the bolt behind it stops it is found out before it has much
+        wanted = min(wanted, 2 * granted)
         if wanted > granted * _SLACK or wanted == self._most:
             owed += wanted - granted
             granted = wanted

@@ -12,9 +12,11 @@ def test_a_channel_starts_small_or_smaller() -> None:
     assert (initial_window(16_384), initial_window(3)) == (INITIAL_WINDOW, 3)
 
 
-def test_a_fast_bolt_has_the_whole_window_after_its_first_batch() -> None:
+def test_the_window_of_a_fast_bolt_doubles_with_every_batch_up_to_the_whole() -> None:
     granter = CreditGranter([1], 16_384)
-    assert granter.on_batch(1, INITIAL_WINDOW, 20e-6) == 16_384
+    assert granter.on_batch(1, INITIAL_WINDOW, 20e-6) == 2 * INITIAL_WINDOW
+    for _ in range(9):
+        granter.on_batch(1, INITIAL_WINDOW, 20e-6)
     assert granter.granted == {1: 16_384}
 
 
@@ -27,7 +29,8 @@ def test_a_slow_bolt_keeps_about_the_target_waiting() -> None:
 
 def test_a_bolt_that_turns_slow_gets_less_and_less_in_advance() -> None:
     granter = CreditGranter([1], 16_384)
-    granter.on_batch(1, 16, 16e-6)
+    for _ in range(10):
+        granter.on_batch(1, 16, 16e-6)
     before = granter.granted[1]
     returned = [granter.on_batch(1, 500, 500 * 0.01) for _ in range(33)]
     assert sum(returned) < 33 * 500
