@@ -205,9 +205,9 @@ class _FluxReader(DefinitionReader):
     def _grouping(self, node: Node, what: str, path: tuple[str, ...]) -> tuple[Grouping, str]:
         """A grouping and the stream that it reads."""
         if not isinstance(node, MapNode):
-            return Grouping(type=self._grouping_type(node, what)), DEFAULT_STREAM
+            return Grouping(type=self._grouping_type(node, what) or GroupingType.SHUFFLE), DEFAULT_STREAM
         entries = self.entries(node, f"{what}: grouping", _GROUPING_KEYS, {"fields": "write args: [...]"})
-        kind = GroupingType.SHUFFLE
+        kind = None
         if "type" in entries:
             kind = self._grouping_type(entries["type"][1], what)
         else:
@@ -216,25 +216,28 @@ class _FluxReader(DefinitionReader):
         if "streamId" in entries:
             self.mark(entries["streamId"][1].place, *path, "streamId")
             stream = self.text(entries["streamId"][1], f"{what}: streamId")
+        if kind is None:  # reported; whether the rest fits the type that was meant nobody can say
+            return Grouping(type=GroupingType.SHUFFLE), stream
         custom = None
         if "customClass" in entries:
             custom = self._custom_class(entries["customClass"], kind, what, path)
         fields = self._grouping_args(entries["args"], kind, what, path) if "args" in entries else ()
         return Grouping(type=kind, fields=fields, custom=custom), stream
 
-    def _grouping_type(self, node: Node, what: str) -> GroupingType:
+    def _grouping_type(self, node: Node, what: str) -> GroupingType | None:
+        """The type; None, and it is reported, if there is no such one."""
         names = [kind.value for kind in GroupingType]
         value = value_of(node)
         if value is None:
             self.report(f"{what}: the grouping is missing", node.place, "known: " + ", ".join(names))
-            return GroupingType.SHUFFLE
+            return None
         text = self.text(node, f"{what}: grouping")
         wanted = text.upper().replace("-", "_").replace(" ", "_")
         if wanted in names:
             return GroupingType(wanted)
         if text:
             self.report(f"{what}: unknown grouping {text!r}", node.place, hint(wanted, names))
-        return GroupingType.SHUFFLE
+        return None
 
     def _grouping_args(
         self, entry: tuple[Place, Node], kind: GroupingType, what: str, path: tuple[str, ...]
