@@ -222,7 +222,7 @@ class Controller:
             try:
                 self._generation, self._record = self._backend.open_generation()
             except StateUnavailable as error:
-                self._backend.say_unavailable(self._observer, str(error))
+                self._backend.say_unavailable(self._observer, str(error), is_processing=False)
                 self._state = RunState.BACKOFF
                 self._retry_s = time.monotonic() + RETRY_S
                 return

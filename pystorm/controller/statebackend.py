@@ -112,11 +112,12 @@ class StateBackend:
             raise TopologyFailed(f"the embedded Redis does not start again: {error}") from error
         return True
 
-    def say_unavailable(self, observer: Observer, reason: str) -> None:
-        """Tell people once that the backend does not answer."""
+    def say_unavailable(self, observer: Observer, reason: str, *, is_processing: bool = True) -> None:
+        """Tell people once that the backend does not answer, and what that means."""
         if not self._is_unavailable:
             self._is_unavailable = True
-            observer.event("WARNING", f"{reason}; processing goes on, checkpoints wait until it answers again")
+            what = "processing goes on, checkpoints wait" if is_processing else "the recovery waits"
+            observer.event("WARNING", f"{reason}; {what} until it answers again")
 
     def say_available(self, observer: Observer) -> None:
         """Tell people that it answers again."""
