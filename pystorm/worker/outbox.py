@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pystorm.components.stream import DEAD_LETTER_STREAM, DEFAULT_STREAM
-from pystorm.errors import ComponentError
+from pystorm.errors import ComponentError, InternalError
 from pystorm.speed import CountEmit, FieldEmit
 from pystorm.topology.model import Edge, GroupingType
 from pystorm.topology.plan import Plan, StreamInfo, Task
@@ -235,6 +235,8 @@ class Outbox:
                 good_rows.append(row)
                 if roots:
                     good_roots.append(root)
+        if len(good_rows) == len(rows):
+            raise InternalError(f"a batch of {len(rows)} rows cannot be packed, although each of them can")
         if good_rows:
             self._send(buffer, good_rows, good_roots)
 

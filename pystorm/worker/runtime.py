@@ -173,7 +173,8 @@ class Runtime:
         for spout in self.spouts.values():
             wake = min(wake, spout.next_wake_s(now_s))
         for bolt in self._ordered:
-            if bolt.next_tick_s is not None:
+            # a tick that waits for credit needs no clock: the credit wakes the loop
+            if bolt.next_tick_s is not None and not bolt.outbox.blocked:
                 wake = min(wake, bolt.next_tick_s)
         return wake
 

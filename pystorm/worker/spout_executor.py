@@ -222,7 +222,7 @@ class SpoutExecutor:
 
     def next_wake_s(self, now_s: float) -> float:
         """When the loop should look again, if nothing else happens."""
-        wake = self._retries[0][0] if self._retries else now_s + 60
+        wake = self._retries[0][0] if self._retries and not self.outbox.blocked else now_s + 60
         if self._can_emit():
             wake = min(wake, self.wake_s)
         if self._timeout_s and self.ledger.values:
