@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from pystorm.controller.status import Observer, RunResult, RunStatus
-from pystorm.ui.lines import event_lines, progress_line
+from pystorm.ui.lines import clock_time, event_lines, progress_line
 from pystorm.ui.rates import Rates
 from pystorm.ui.stream import PatientStream
 from pystorm.ui.summary import plain
@@ -66,11 +65,6 @@ class PlainConsole:
 
     def _print(self, lines: list[str]) -> None:
         self._stream.write("\n".join(lines) + "\n")
-
-
-def clock_time() -> str:
-    """The time of day, for people."""
-    return time.strftime("%H:%M:%S")
 
 
 def open_console(*, as_json: bool) -> Console:

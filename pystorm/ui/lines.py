@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from pystorm.controller.status import RunStatus
 from pystorm.ui import format
 from pystorm.ui.rates import Rates
@@ -45,3 +47,8 @@ def checkpoint_text(status: RunStatus) -> str:
         return "no checkpoint yet"
     age, took = format.duration(status.last_checkpoint_age_s), format.duration(status.last_checkpoint_ms / 1000)
     return f"checkpoint {status.last_epoch} {age} ago, took {took}"
+
+
+def clock_time() -> str:
+    """The time of day, for people."""
+    return time.strftime("%H:%M:%S")

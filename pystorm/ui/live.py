@@ -18,8 +18,7 @@ from rich.text import Text
 
 from pystorm.controller.status import RunResult, RunStatus
 from pystorm.ui import format, summary
-from pystorm.ui.console import clock_time
-from pystorm.ui.lines import checkpoint_text, event_lines
+from pystorm.ui.lines import checkpoint_text, clock_time, event_lines
 from pystorm.ui.rates import Rates
 from pystorm.ui.stream import PatientStream
 
