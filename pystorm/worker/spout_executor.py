@@ -30,6 +30,7 @@ from pystorm.errors import ComponentError
 from pystorm.speed import SourceEmit
 from pystorm.topology.config import Guarantee, Settings
 from pystorm.topology.plan import Plan, Task
+from pystorm.values import pack, unpack
 from pystorm.worker.emitters import build_source_emit
 from pystorm.worker.ledger import AckLedger
 
@@ -355,12 +356,23 @@ class SpoutExecutor:
         self._releasing[epoch] = self._take_completed()
         if not self.is_replayable:
             return {}
-        self._committing[epoch] = dict(self.positions)
+        positions = self._committing[epoch] = self._copied_positions()
         pending: list[Any] = []
         if self._guarantee is Guarantee.AT_LEAST_ONCE:
             waiting = [*self.ledger.messages.values(), *(message for _, _, message in self._retries)]
             pending = [[list(values), *where] for values, *where, _ in waiting]
-        return {"positions": dict(self.positions), "pending": pending}
+        return {"positions": positions, "pending": pending}
+
+    def _copied_positions(self) -> dict[str, Any]:
+        """The positions as they are now: a spout may go on changing a list or dict that it gave as a position."""
+        try:
+            copied: dict[str, Any] = unpack(pack(self.positions))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ComponentError(
+                f"spout {self.task.component!r}, task {self.task.id}: a position cannot be saved: {error}; positions "
+                f"are what msgpack carries: numbers, text, bytes, lists and dicts of these: {self.positions!r:.300}"
+            ) from error
+        return copied
 
     def on_committed(self, epoch: int) -> None:
         """Checkpoint `epoch` is committed: release what it covers."""
