@@ -217,7 +217,6 @@ class Worker:
             self._context,
             self._set_active,
         )
-        self._new_spouts.clear()
         for task in factory.plan.tasks_on(self.index):
             self._active_label = task.label
             self._out.target = self._err.target = logging.getLogger(f"pystorm.task.{task.label}")
@@ -247,6 +246,7 @@ class Worker:
             self._set_active(spout)
             factory.restore_spout(spout, self._record, self._store, self._start_reason)
             if spout.task.id in self._new_spouts:
+                self._new_spouts.discard(spout.task.id)
                 spout.spout.activate()
         if self._store is not None:
             self._checkpointer = Checkpointer(self._store, self._generation, self._wake)
