@@ -14,7 +14,7 @@ from typing import Any
 
 IS_COMPILED = False
 #: raised with every change of what is here, in both modules, so that a compiled one that is left over is not used
-API = 3
+API = 4
 
 _LITTLE = sys.byteorder == "little"
 
@@ -276,6 +276,10 @@ class SourceEmit:
         self._next_target = first_target
         #: emits so far
         self.count = 0
+
+    def retire(self) -> None:
+        """From now on every call goes to `general`: the buffers belong to a generation that is over."""
+        self._width = -1
 
     def emit(self, values: Any, *, position: Any, partition: str = "", stream: str | None = None) -> Any:
         """See `ReplayableSpout.emit`."""

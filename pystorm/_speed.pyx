@@ -17,7 +17,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 IS_COMPILED = True
-API = 3
+API = 4
 
 
 cdef class Current:
@@ -438,6 +438,9 @@ cdef class SourceEmit:
         self._keeps_messages = keeps_messages
         self._next_target = first_target
         self.count = 0
+
+    def retire(self):
+        self._width = -1
 
     def emit(self, values, *, position, partition="", stream=None):
         cdef Buffer buffer

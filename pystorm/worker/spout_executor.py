@@ -118,6 +118,7 @@ class SpoutExecutor:
         """The emit function of the spout, for the outbox of this generation."""
         if self._source is not None:
             self._emitted += self._source.count
+            self._source.retire()  # the spout may have kept it
             self._source = None
         if not self.is_replayable:
             return self._emit_plain
