@@ -198,13 +198,24 @@ class BoltExecutor:
         self._next_id = first + batch.count
         rows, batch.rows = batch.rows or [], None
         origin = (stream.component, stream.name, batch.source)
-        if self.auto_ack:
-            self._runner.begin(stream.values_class, stream.width, rows, batch.roots, first, *origin)
-        else:
-            tuples = make_tuples(Tuple, stream.values_class, stream.width, rows, first, *origin)
-            self._iterator = zip(tuples, batch.roots if batch.roots is not None else repeat(None))
         self._batch = batch
         self._done = 0
+        try:
+            if self.auto_ack:
+                self._runner.begin(stream.values_class, stream.width, rows, batch.roots, first, *origin)
+            else:
+                tuples = make_tuples(Tuple, stream.values_class, stream.width, rows, first, *origin)
+                self._iterator = zip(tuples, batch.roots if batch.roots is not None else repeat(None))
+        except ValueError as error:
+            raise self._row_error(error) from error
+
+    def _row_error(self, error: Exception) -> ComponentError:
+        assert self._batch is not None
+        stream = self._streams[self._batch.stream]
+        return ComponentError(
+            f"component {stream.component!r}, task {self._batch.source} sent {error} of stream {stream.name!r} to "
+            f"{self.task.component!r}: it must have changed the list after emitting it; emit a new list each time"
+        )
 
     def _finish_batch(self, batch: InBatch) -> None:
         self._batch = None
@@ -293,6 +304,8 @@ class BoltExecutor:
 
     def _on_exception(self, error: Exception) -> None:
         tup = self.current.tup
+        if tup is None:  # not user code: no tuple could be made of the row
+            raise self._row_error(error) from error
         reason = self._services.user_error(self, tup, error)
         if self._on_error == "crash":
             self._services.crash(reason)
@@ -300,7 +313,8 @@ class BoltExecutor:
             return  # the bolt settled the tuple itself before it raised
         if self._on_error == "dead-letter":
             self._dead_letter(tup, error)
-        elif self.bolt.auto_fail:
+        elif self.bolt.auto_fail or (self.auto_ack and self.aligner.hold):
+            # exactly-once: the next checkpoint would cover the tuple without its effect, and no timeout brings it back
             self._settle_failed(tup, reason)
         elif self.auto_ack:
             self._excluded.add(tup.id)

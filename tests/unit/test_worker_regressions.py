@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pystorm.components import Bolt, ReplayableSpout, Tuple
+from pystorm.components import Bolt, ReplayableSpout, Spout, Tuple
 from pystorm.errors import ComponentError
 from pystorm.state.keyvalue import KeyValueState
 from tests.harness import Harness, Parts
@@ -109,3 +109,102 @@ def test_a_position_that_cannot_be_saved_is_named(start: Start) -> None:
     harness = start(parts, workers=2)
     with pytest.raises(ComponentError, match=r"spout 'odd', task \d+: a position cannot be saved: .*set.*\{1, 2\}"):
         harness.run()
+
+
+# -- tuples that nobody settles --------------------------------------------------------------------------------------
+
+
+def test_in_exactly_once_a_raising_tuple_is_not_lost_without_auto_fail(start: Start) -> None:
+    raised: list[int] = []
+
+    class Once(Count):
+        auto_fail = False
+
+        def process(self, tup: Tuple) -> None:
+            if tup.values.num == 5 and not raised:
+                raised.append(5)
+                raise ValueError("this time only")
+            super().process(tup)
+
+    parts = Parts()
+    parts.spout("s", Numbers)
+    parts.bolt("b", Once, reads=["s"])
+    harness = start(parts, workers=2, topology_guarantee="exactly-once")
+    harness.checkpoint()
+    harness.run()
+    assert raised
+    assert harness.state("b", "counts") == ONCE_EACH
+
+
+# -- lists that their emitter changes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("acks_itself", [False, True])
+def test_a_list_that_grew_after_it_was_emitted_is_an_error_that_names_its_emitter(
+    start: Start, acks_itself: bool
+) -> None:
+    class Pairs(Spout):
+        outputs = ["left", "right"]
+
+        def next_tuple(self) -> None:
+            pair = [1, 2]
+            self.emit(pair)
+            pair.append(3)
+
+    class Sink(Bolt):
+        auto_ack = not acks_itself
+
+        def process(self, tup: Tuple) -> None:
+            """Nothing."""
+
+    parts = Parts()
+    parts.spout("pairs", Pairs)
+    parts.bolt("sink", Sink, reads=["pairs"])
+    harness = start(parts, workers=2, checkpoints=False)
+    with pytest.raises(ComponentError, match=r"'pairs'.* a row of 3 values for 2 fields .*emit a new list"):
+        harness.advance(1)
+
+
+# -- what spouts keep ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guarantee", ["at-least-once", "exactly-once"])
+def test_an_emit_that_a_spout_kept_works_after_a_rollback(start: Start, guarantee: str) -> None:
+    class Keeps(Numbers):
+        def initialize(self, conf: Any, context: Any) -> None:
+            self.push = self.emit
+
+        def next_tuple(self) -> None:
+            if self.at == 60:
+                self.finish()
+                return
+            self.at += 1
+            self.push([self.at - 1], position=self.at)
+
+    parts = Parts()
+    parts.spout("s", Keeps)
+    parts.bolt("b", Count, reads=["s"])
+    harness = start(parts, workers=2, topology_guarantee=guarantee)
+    harness.settle()
+    harness.kill(1)
+    begun_s = harness.clock.now_s
+    harness.run()
+    assert harness.state("b", "counts") == ONCE_EACH
+    assert harness.clock.now_s - begun_s < 10, "no message had to time out"
+
+
+def test_a_spout_is_activated_although_a_worker_dies_while_the_run_starts(start: Start) -> None:
+    activated: list[int] = []
+
+    class Activated(Numbers):
+        def activate(self) -> None:
+            activated.append(self.task_id)
+
+    parts = Parts()
+    parts.spout("s", Activated)
+    parts.bolt("b", Count, reads=["s"])
+    harness = start(parts, workers=2)
+    harness.deliver(0)  # the spout is built, and has not started
+    harness.kill(1)
+    harness.run()
+    assert len(activated) == 1
