@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pystorm import Tuple
+
 TOPOLOGIES = Path(__file__).resolve().parents[2] / "topologies"
 
 
@@ -194,3 +196,33 @@ def test_a_ranking_of_parts_is_the_ranking_of_the_whole(load: Any) -> None:
     merged = ranking(item for half in halves for item in ranking(half.items()))
     assert merged == ranking(counts.items())
     assert len(merged) == size
+
+
+@pytest.fixture
+def rates(load: Any) -> Any:
+    """Feeds readings of one counter to machine's RateBolt; gives the rates that it emits."""
+    bolt, emitted = load("machine").RateBolt(), []
+    bolt.last, bolt.emit = {}, lambda values: emitted.append(values[1])
+
+    def feed(*readings: tuple[float, float]) -> list[float]:
+        for value, second in readings:
+            bolt.process(Tuple(1, "readings", "counters", 1, ["bytes", value, second]))
+        return emitted
+
+    return feed
+
+
+def test_a_rate_is_the_difference_by_the_time_between_two_readings(rates: Any) -> None:
+    assert rates((100, 10), (300, 12), (300, 13)) == [100, 0]
+
+
+def test_a_counter_or_a_clock_that_begins_anew_gives_no_rate_until_its_second_reading(rates: Any) -> None:
+    assert rates((900, 10), (100, 11), (150, 12)) == [50]
+    assert rates((900, 5), (950, 6)) == [50, 50]
+
+
+def test_processor_time_leaves_out_waiting_and_counts_guests_once(load: Any) -> None:
+    machine = load("machine")
+    # user nice system idle iowait irq softirq steal guest guest_nice; the time of guests is in user and nice already
+    counters = machine.processor_counters("cpu  1 2 4 1000 2000 8 16 32 1 2\ncpu0 9 9 9 9\nctxt 5\nbtime 7")
+    assert counters == {"processor busy [cores]": 63 / machine.TICKS_PER_S, "context switches [/s]": 5.0}
