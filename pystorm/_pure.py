@@ -14,7 +14,7 @@ from typing import Any
 
 IS_COMPILED = False
 #: raised with every change of what is here, in both modules, so that a compiled one that is left over is not used
-API = 4
+API = 5
 
 _LITTLE = sys.byteorder == "little"
 
@@ -143,8 +143,11 @@ class BatchRunner:
         self._rows = []
         self._roots = None
 
-    def run(self, end: int) -> None:
-        """Process rows until `position` is `end` or a channel is blocked."""
+    def run(self, end: int, clock: Callable[[], float] | None = None, deadline_s: float = 0.0) -> None:
+        """Process rows until `position` is `end`, or a channel is blocked, or the clock is past the deadline.
+
+        The clock is read after every eighth row only: that costs nothing, and a spell of slow rows still ends soon.
+        """
         current, process, blocked = self._current, self._process, self._blocked
         start = self.position
         tuples = islice(self._rows, start, end)
@@ -156,6 +159,8 @@ class BatchRunner:
             current.tup = tup
             current.root = root
             process(tup)
+            if clock is not None and not (self.position - start) & 7 and clock() > deadline_s:
+                break
         current.tup = current.root = None
 
 

@@ -17,7 +17,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 IS_COMPILED = True
-API = 4
+API = 5
 
 
 cdef class Current:
@@ -186,12 +186,12 @@ cdef class BatchRunner:
         _put(tup, 4, values)
         return tup
 
-    def run(self, Py_ssize_t end):
+    def run(self, Py_ssize_t end, clock=None, double deadline_s=0.0):
         cdef Current current = self._current
         cdef object process = self._process
         cdef list rows = self._rows, roots = self._roots
         cdef object tup = None, row, values
-        cdef Py_ssize_t index
+        cdef Py_ssize_t index, start = self.position
         if end > PyList_GET_SIZE(rows) or (roots is not None and end > PyList_GET_SIZE(roots)):
             raise ValueError("fewer rows than to run")
         while self.position < end and not PySet_GET_SIZE(self._blocked):
@@ -215,6 +215,8 @@ cdef class BatchRunner:
             current.root = <object>PyList_GET_ITEM(roots, index) if roots is not None else None
             process(tup)
             current.tup = None
+            if clock is not None and not (self.position - start) & 7 and clock() > deadline_s:
+                break
         current.root = None
 
 

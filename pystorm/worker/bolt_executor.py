@@ -128,7 +128,7 @@ class BoltExecutor:
         self._first_id = 0
         self._done = 0
         self._excluded: set[int] = set()
-        self._limit = 16
+        self._limit = 1
 
     def attach(self, outbox: Outbox) -> None:
         """Give the executor its outbox."""
@@ -160,7 +160,8 @@ class BoltExecutor:
         done = self._done
         count = min(self._limit, batch.count - done)
         started = time.perf_counter()
-        end = self._process(done + count) if self.auto_ack else self._process_manual(done, done + count)
+        process = self._process if self.auto_ack else self._process_manual
+        end = process(done, done + count, started + SLICE_S)
         took_s = time.perf_counter() - started
         self._adapt(took_s, end - done)
         self.processed += end - done
@@ -228,24 +229,30 @@ class BoltExecutor:
 
     def _adapt(self, took_s: float, count: int) -> None:
         if took_s > SLICE_S:
-            self._limit = max(1, self._limit // 2)
+            self._limit = max(1, min(self._limit, count) // 2)
         elif count == self._limit and took_s < SLICE_S / 2:
             self._limit = min(MAX_SLICE, self._limit * 2)
 
     # -- processing --------------------------------------------------------------------------------------------
 
-    def _process(self, end: int) -> int:
-        """Process the batch up to `end`, less if a channel is blocked; returns how far it got."""
+    def _process(self, position: int, end: int, deadline_s: float) -> int:
+        """Process the batch from `position` to `end`, less if a channel is blocked or time is up; returns how far.
+
+        A bolt that was fast may be slow from one tuple to the next, and until the slice ends the worker hears nothing.
+        """
         while True:
             try:
-                self._runner.run(end)
+                self._runner.run(end, time.perf_counter, deadline_s)
                 return int(self._runner.position)
             except Exception as error:  # user code: its error fails the tuple, the task goes on with the next one
                 self._on_exception(error)
                 self.current.tup = self.current.root = None
+                if time.perf_counter() > deadline_s:
+                    return int(self._runner.position)
 
-    def _process_manual(self, position: int, end: int) -> int:
+    def _process_manual(self, position: int, end: int, deadline_s: float) -> int:
         """As `_process`, for a bolt that acks for itself."""
+        start = position
         blocked = self.outbox.blocked
         current, process, inflight = self.current, self.bolt.process, self.inflight
         batch = self._batch
@@ -261,9 +268,13 @@ class BoltExecutor:
                     inflight[tup.id] = Held(tup, root, int.from_bytes(edge, "little"))
                     position += 1
                     process(tup)
+                    if not (position - start) & 7 and time.perf_counter() > deadline_s:
+                        break
                 break
             except Exception as error:  # user code, as above
                 self._on_exception(error)
+                if time.perf_counter() > deadline_s:
+                    break
         current.tup = current.root = None
         return position
 

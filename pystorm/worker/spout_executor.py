@@ -236,10 +236,10 @@ class SpoutExecutor:
         self._replay(now_s)
         if not self._can_emit() or now_s < self.wake_s:
             return
-        calls, is_idle = self._call_next_tuple(self._burst)
+        calls, is_idle = self._call_next_tuple(self._burst, now_s + SLICE_S)
         took_s = time.monotonic() - now_s
         if took_s > SLICE_S:
-            self._burst = max(1, self._burst // 2)
+            self._burst = max(1, min(self._burst, calls) // 2)
         elif calls == self._burst and took_s < SLICE_S / 2:
             self._burst = min(MAX_BURST, self._burst * 2)
         if is_idle and calls == 1:
@@ -250,8 +250,11 @@ class SpoutExecutor:
         if self._completed and not self._has_checkpoints:
             self._release(self._take_completed())
 
-    def _call_next_tuple(self, burst: int) -> tuple[int, bool]:
-        """Call `next_tuple` until it emits nothing or may not be called; returns (calls, is idle)."""
+    def _call_next_tuple(self, burst: int, deadline_s: float) -> tuple[int, bool]:
+        """Call `next_tuple` until it emits nothing, may not be called or time is up; returns (calls, is idle).
+
+        A source that was fast may begin to wait for each message, and what was emitted leaves only when this returns.
+        """
         next_tuple = self.spout.next_tuple
         blocked, trees = self.outbox.blocked, self.ledger.values
         most = self._max_pending if self._max_pending is not None else sys.maxsize
@@ -262,6 +265,8 @@ class SpoutExecutor:
             if emitted == before:
                 return calls, True
             if blocked or self.is_finished or len(trees) >= most:
+                return calls, False
+            if not calls & 7 and time.monotonic() > deadline_s:
                 return calls, False
         return burst, False
 

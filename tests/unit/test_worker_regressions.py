@@ -208,3 +208,63 @@ def test_a_spout_is_activated_although_a_worker_dies_while_the_run_starts(start:
     harness.kill(1)
     harness.run()
     assert len(activated) == 1
+
+
+# -- user code that is slow all of a sudden --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("acks_itself", [False, True])
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_worker_listens_soon_after_a_fast_bolt_turned_slow(start: Start, acks_itself: bool, raises: bool) -> None:
+    slow: list[int] = []
+
+    class Endless(Numbers):
+        def next_tuple(self) -> None:
+            self.at += 1
+            self.emit([self.at], position=self.at)
+
+    class Turns(Bolt):
+        auto_ack = not acks_itself
+
+        def process(self, tup: Tuple) -> None:
+            if tup.values.num > 3000:
+                slow.append(tup.values.num)
+                harness.clock.now_s += 1.0
+            if acks_itself:
+                self.ack(tup)
+            if raises and slow:
+                raise TimeoutError("the service behind it does not answer")
+
+    parts = Parts()
+    parts.spout("s", Endless)
+    parts.bolt("b", Turns, reads=["s"])
+    harness = start(parts, workers=2, checkpoints=False)
+    while not slow:
+        harness.clock.now_s += 0.0005
+        harness.round()
+    assert len(slow) <= 8
+
+
+def test_what_a_source_that_turned_slow_emits_leaves_soon(start: Start) -> None:
+    slow: list[int] = []
+
+    class Turns(Numbers):
+        def next_tuple(self) -> None:
+            self.at += 1
+            if self.at > 3000:
+                slow.append(self.at)
+                harness.clock.now_s += 0.4  # as queue.get(timeout=0.5) does when messages are few
+            self.emit([self.at], position=self.at)
+
+    class Sink(Bolt):
+        def process(self, tup: Tuple) -> None:
+            """Nothing."""
+
+    parts = Parts()
+    parts.spout("s", Turns)
+    parts.bolt("b", Sink, reads=["s"])
+    harness = start(parts, workers=2, checkpoints=False)
+    while not slow:
+        harness.clock.now_s += 0.0005
+        harness.round()
+    assert len(slow) <= 8
