@@ -113,14 +113,15 @@ class Runtime:
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
-    def receive(self) -> None:
-        """Take in what the inbound socket has."""
+    def receive(self) -> bool:
+        """Take in what the inbound socket has; returns whether there may be more."""
         recv = self._pull.recv
         try:
             for _ in range(MAX_FRAMES):
                 self._on_frame(recv(zmq.NOBLOCK))
         except zmq.Again:
-            pass
+            return False
+        return True
 
     def step(self) -> bool:
         """Give every task a turn; returns whether anything happened."""
@@ -146,10 +147,15 @@ class Runtime:
             self.flush()
             self._last_flush_s = now_s
             progressed = progressed or any(bolt.has_work for bolt in self._ordered)
-        for spout in self.spouts.values():
-            spout.expire(now_s)
         if now_s >= self._next_touch_s:
             self._touch_waiting(now_s)
+        due = [spout for spout in self.spouts.values() if spout.is_expiry_due(now_s)]
+        if due:
+            progressed = True
+            while self.receive():  # acks that came while user code took long count first; credits bound what waits
+                pass
+            for spout in due:
+                spout.expire(now_s)
         return progressed
 
     def _turn(self, bolt: BoltExecutor) -> None:
@@ -263,7 +269,7 @@ class Runtime:
             for root, reason in fails:
                 self.spouts[spout_task].on_fail(root, reason)
             return
-        self.send_frame(worker, self._header(wire.FAIL, from_task, spout_task, len(fails)) + wire.pack_rows(fails))
+        self.send_frame(worker, self._header(wire.FAIL, from_task, spout_task, len(fails)) + wire.pack_fails(fails))
 
     def send_credit(self, source: int, from_task: int, units: int) -> None:
         """Give credit back to a source task."""
@@ -292,6 +298,8 @@ class Runtime:
         """Tell ledgers about tuples that wait in queues here: they are slow, not stuck, and must not time out."""
         settings = self.config.settings
         step_s = settings.message_timeout_s / 4
+        # user code that took long kept this from its usual looks, and what waits meanwhile may be near its timeout
+        is_late = bool(self._next_touch_s) and now_s > self._next_touch_s + step_s / 2
         self._next_touch_s = now_s + step_s
         if not settings.message_timeouts_enabled or settings.guarantee is Guarantee.AT_MOST_ONCE:
             return
@@ -300,7 +308,7 @@ class Runtime:
             for root in bolt.unprocessed_roots():
                 by_spout.setdefault(spout_task_of(root), set()).add(root)
             for item in bolt.backlog:
-                if isinstance(item, InBatch) and item.received_s:
+                if isinstance(item, InBatch) and (item.received_s or is_late):
                     for root in item.tree_roots():
                         by_spout.setdefault(spout_task_of(root), set()).add(root)
                 elif isinstance(item, InBatch):

@@ -276,10 +276,12 @@ class SpoutExecutor:
         if self.ledger.unsealed:
             self._on_complete(self.ledger.seal())
 
+    def is_expiry_due(self, now_s: float) -> bool:
+        """Whether it is time to look for trees without progress."""
+        return bool(self._timeout_s) and now_s >= self._next_expire_s
+
     def expire(self, now_s: float) -> None:
         """Time out trees without progress."""
-        if not self._timeout_s or now_s < self._next_expire_s:
-            return
         self._next_expire_s = now_s + self._timeout_s / 10
         for root in self.ledger.expire(now_s, self._timeout_s):
             task = self._plan.tasks.get(self.ledger.last_seen.get(root, 0))
