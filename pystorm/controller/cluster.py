@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +22,31 @@ class WorkerHandle:
     identity: str
     pid: int = 0
     is_connected: bool = False
-    #: why it ends, in its own words
+    #: why it ends, in its own words, and the task that was running
     last_words: str = ""
     detail: str = ""
+    label: str = ""
+    #: whether it has said its last: goodbye, or why it ends
+    has_taken_leave: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A worker process ended."""
+    """A worker process ended. What it said of the cause, if it could, is in `handle`; it may come after its end."""
 
-    worker: int
-    pid: int
-    description: str
-    #: what it said of the cause itself, if it could
-    last_words: str
-    detail: str
+    handle: WorkerHandle
+    exit: Exited | None
+
+    @property
+    def description(self) -> str:
+        """How it ended, for people."""
+        return self.exit.describe() if self.exit else "ended with the process it was forked from"
+
+    @property
+    def is_news_due(self) -> bool:
+        """Whether the process ended by itself, and its last message has not arrived yet."""
+        has_exited = self.exit is not None and os.WIFEXITED(self.exit.status)
+        return has_exited and self.handle.is_connected and not self.handle.has_taken_leave
 
 
 class Cluster:
@@ -104,6 +115,10 @@ class Cluster:
                 handle.pid = message["pid"]
             elif message["type"] == "crash":
                 handle.last_words, handle.detail = message["reason"], message["detail"]
+                handle.label = message["label"]
+                handle.has_taken_leave = True
+            elif message["type"] == "stopped":
+                handle.has_taken_leave = True
             found.append((handle, message))
 
     def deaths(self) -> list[Death]:
@@ -113,17 +128,21 @@ class Cluster:
             if isinstance(event, Spawned):
                 self.workers[event.worker].pid = event.pid
             elif isinstance(event, Exited):
-                found += self._bury([h for h in self.workers.values() if h.pid == event.pid], event.describe())
+                found += self._bury([h for h in self.workers.values() if h.pid == event.pid], event)
             elif isinstance(event, ZygoteDied):
-                found += self._bury(list(self.workers.values()), "ended with the process it was forked from")
+                found += self._bury(list(self.workers.values()), None)
                 self._launcher.close()
                 self._launcher.start()
         return found
 
-    def _bury(self, handles: list[WorkerHandle], description: str) -> list[Death]:
+    def _bury(self, handles: list[WorkerHandle], exit_: Exited | None) -> list[Death]:
         for handle in handles:
             del self.workers[handle.index]
-        return [Death(h.index, h.pid, description, h.last_words, h.detail) for h in handles]
+        return [Death(handle, exit_) for handle in handles]
+
+    def wait_for_message(self, timeout_ms: int) -> None:
+        """Block until a worker's message is there, or the time is over."""
+        self._router.poll(timeout_ms)
 
     def kill(self, index: int) -> None:
         """Kill a worker with SIGKILL; its death is reported by `deaths`."""

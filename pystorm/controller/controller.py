@@ -38,6 +38,8 @@ from pystorm.topology.plan import Plan
 
 #: How long a worker may take to notice a new generation before it is killed, in seconds.
 ASSIGN_DEADLINE_S = 5.0
+#: How long to wait for what a worker said before it ended by itself, in seconds.
+LAST_WORDS_S = 0.5
 #: How long workers may take to say goodbye before they are killed, in seconds.
 STOP_DEADLINE_S = 10.0
 #: Pause between attempts while the state backend does not answer, in seconds.
@@ -90,6 +92,7 @@ class Controller:
         self._record: CheckpointRecord | None = None
         self._started_from: Positions = {}
         self._reason = "the run starts"
+        self._shown_reason = ""
         self._started_s = time.monotonic()
         self._not_assigned: set[int] = set()
         self._not_ready: set[int] = set()
@@ -147,10 +150,20 @@ class Controller:
             self._on_message(handle, message)
         deaths = self._cluster.deaths()
         if deaths:
-            for handle, message in self._cluster.receive():  # last words may come after the end
-                self._on_message(handle, message)
+            self._hear_last_words(deaths)
             self._on_deaths(deaths)
         self._on_time(time.monotonic())
+
+    def _hear_last_words(self, deaths: list[Death]) -> None:
+        """A worker's last messages, its final counts or why it ends, may come a moment after its end."""
+        deadline_s = time.monotonic() + LAST_WORDS_S
+        while True:
+            for handle, message in self._cluster.receive():
+                self._on_message(handle, message)
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or not any(death.is_news_due for death in deaths):
+                return
+            self._cluster.wait_for_message(max(1, int(left_s * 1000)))
 
     def _poll_ms(self) -> int:
         now_s = time.monotonic()
@@ -263,22 +276,24 @@ class Controller:
     def _on_deaths(self, deaths: list[Death]) -> None:
         reasons = []
         for death in deaths:
-            tasks = ", ".join(task.label for task in self._plan.tasks_on(death.worker))
-            reason = f"worker {death.worker} ({tasks}, pid {death.pid}) {death.description}"
-            if death.last_words:
-                reason = f"worker {death.worker} ({tasks}): {death.last_words}"
+            handle = death.handle
+            tasks = ", ".join(task.label for task in self._plan.tasks_on(handle.index))
+            reason = f"worker {handle.index} ({tasks}, pid {handle.pid}) {death.description}"
+            if handle.last_words:
+                reason = f"worker {handle.index} ({tasks}): {handle.last_words}"
             reasons.append(reason)
-            if death.detail:
-                self._show_detail(death)
-            self._not_assigned.discard(death.worker)
+            if handle.detail:
+                self._show_detail(handle)
+            self._not_assigned.discard(handle.index)
         if self._state in (RunState.STOPPING, RunState.DONE):
             return
         self._fail("; ".join(reasons))
 
-    def _show_detail(self, death: Death) -> None:
-        if (death.last_words,) not in self._shown_causes:
-            self._shown_causes.add((death.last_words,))
-            self._observer.event("ERROR", f"worker {death.worker}: {death.last_words}\n{death.detail}")
+    def _show_detail(self, handle: WorkerHandle) -> None:
+        if (handle.last_words,) not in self._shown_causes:
+            self._shown_causes.add((handle.last_words,))
+            where = handle.label or f"worker {handle.index}"
+            self._observer.event("ERROR", f"{where}: {handle.last_words}\n{handle.detail}")
 
     def _fail(self, reason: str) -> None:
         """Something broke; go back to the last checkpoint, now or after a pause, or give up."""
@@ -299,6 +314,9 @@ class Controller:
         if self._record is not None:
             where = f"checkpoint {max(self._record.epoch, self._last_commit[0])}"
         later = f" in {pause_s:g} s" if pause_s else ""
+        if reason == self._shown_reason:  # it was told in full before
+            reason = f"the same again ({self._policy.attempts} times in a row)"
+        self._shown_reason = self._reason
         self._observer.event("WARNING", f"{reason}; recovering from {where}{later}")
         self._coordinator.abort()
         if pause_s:
@@ -442,6 +460,8 @@ class Controller:
                 bytes=tally.bytes,
                 positions=tally.positions,
                 tasks={c.id: c.parallelism for c in self._plan.topology.components.values()},
+                keyed=[c.id for c in self._plan.topology.bolts if self._plan.topology.is_keyed(c.id)],
+                max_parallelism=self._settings.max_parallelism,
                 final=tally.is_final and not self._is_draining,
             )
             try:

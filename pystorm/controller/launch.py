@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pystorm.components import ReplayableSpout, streams_of
+from pystorm.controller.compatibility import check_compatible
 from pystorm.controller.controller import Controller
 from pystorm.controller.datadir import DataDirectory
 from pystorm.controller.launcher import Launcher
@@ -114,6 +115,9 @@ def _run_locked(
         controller.start()  # the zygote imports while Redis starts
         if backend is not None:
             backend.start(observer, fresh=options.fresh)
+            record = backend.store.last_commit()
+            if record is not None:
+                check_compatible(record, plan, settings, stateful)
             _say_where_it_begins(backend, observer)
         return controller.run()
     finally:

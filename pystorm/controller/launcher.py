@@ -117,12 +117,13 @@ class Launcher:
 
     def close(self) -> None:
         """End the zygote, and with it every worker that is left."""
+        if self._process is not None and not self._has_workers:
+            # it need not finish its imports first; and dead before the socket closes it has nothing to complain about
+            self._process.kill()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
         if self._process is not None:
-            if not self._has_workers:
-                self._process.kill()  # it need not finish its imports first
             try:
                 self._process.wait(2)
             except subprocess.TimeoutExpired:

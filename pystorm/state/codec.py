@@ -11,19 +11,32 @@ Frames: field = msgpack(canonical key); value = msgpack(value) [msgpack(key as w
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import decimal
+import enum
+import sys
 from typing import Any
 
 import msgpack
 
 from pystorm import values
-from pystorm.values import pack_default, unpack_ext
+from pystorm.values import PACK_ERRORS, pack_default, pack_value, unpack_ext
+
+__all__ = [
+    "PACK_ERRORS",
+    "EntryPacker",
+    "canonical",
+    "decode_entry",
+    "split_packed_list",
+    "to_jsonable",
+    "unpack_key",
+]
+
+_INFINITY = float("inf")
 
 #: key types whose packed form is the same whenever two keys are equal
 _PLAIN_KEYS = frozenset({str, bytes, int, type(None)})
-
-#: what msgpack raises for a value that it cannot carry (UnicodeEncodeError is a ValueError)
-PACK_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 def canonical(key: Any) -> Any:
@@ -37,24 +50,49 @@ def canonical(key: Any) -> Any:
         return key
     if isinstance(key, tuple):
         return tuple([canonical(item) for item in key])
-    if isinstance(key, bool):
-        return int(key)
-    if isinstance(key, float):
-        return int(key) if key.is_integer() else key
+    numpy = sys.modules.get("numpy")  # before the numbers: numpy's float64 is a float
+    if numpy is not None and isinstance(key, numpy.generic):
+        plain = key.item()
+        return key if isinstance(plain, numpy.generic) else canonical(plain)
+    if isinstance(key, (int, float, complex, decimal.Decimal)):
+        return _canonical_number(key)
     if isinstance(key, datetime.datetime) and key.utcoffset() is not None:
         return key.astimezone(datetime.timezone.utc)
+    if isinstance(key, frozenset):
+        return frozenset([canonical(item) for item in key])
     return key
+
+
+def _canonical_number(key: Any) -> Any:
+    """An int if there is an equal one, else a float if there is one, else the shortest of its own kind."""
+    if isinstance(key, int):
+        return int(key)
+    if isinstance(key, complex):
+        return key if key.imag else _canonical_number(key.real)
+    if key != key or key in (_INFINITY, -_INFINITY):
+        return float(key)
+    if key == int(key):
+        return int(key)
+    number = float(key)
+    return number if number == key else _shortest(key)
+
+
+def _shortest(key: decimal.Decimal) -> decimal.Decimal:
+    sign, digits, exponent = key.as_tuple()
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    return decimal.Decimal((sign, digits[: len(digits) - zeros], int(exponent) + zeros))
 
 
 class EntryPacker:
     """Packs entries one after the other; not for several threads at once. Cheaper than a new packer per value."""
 
     def __init__(self) -> None:
+        self._pack_value = msgpack.Packer(default=pack_value, strict_types=True).pack
         self._pack = msgpack.Packer(default=pack_default).pack
 
     def value(self, value: Any) -> bytes:
         """The bytes of a value."""
-        return self._pack(value)  # type: ignore[no-any-return]
+        return self._pack_value(value)  # type: ignore[no-any-return]
 
     def field(self, key: Any) -> tuple[bytes, bytes]:
         """The field of a key, and what has to follow its value (nothing, but for keys with an equal twin)."""
@@ -117,7 +155,10 @@ def split_packed_list(blob: bytes) -> list[bytes]:
 
 
 def to_jsonable(value: Any) -> Any:
-    """A key, value or position in what JSON has: bytes as text (else hex), datetimes in ISO 8601, tuples as lists."""
+    """A key, value or position in what JSON has.
+
+    Bytes become text (else hex), dates and times ISO 8601, tuples and sets lists, dataclasses objects, the rest text.
+    """
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, bytes):
@@ -126,7 +167,18 @@ def to_jsonable(value: Any) -> Any:
         return {k if isinstance(k, str) else str(to_jsonable(k)): to_jsonable(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_jsonable(item) for item in value]
-    return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted([to_jsonable(item) for item in value], key=str)
+    if isinstance(value, enum.Enum):
+        return value.name
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
+        return to_jsonable(value.tolist())
+    return str(value)
 
 
 def _text_of(data: bytes) -> str:

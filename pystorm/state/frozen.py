@@ -16,13 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
-import msgpack
-
 from pystorm.errors import ComponentError
 from pystorm.state.chunk import MAX_BYTES, MAX_ENTRIES, Chunk, StateChanges
 from pystorm.state.codec import PACK_ERRORS, EntryPacker, split_packed_list
 from pystorm.state.keyvalue import KeyValueState
-from pystorm.values import pack_default
+from pystorm.values import pack
 
 
 class _Gone:
@@ -64,7 +62,7 @@ class FrozenState:
             if self.gone:
                 values = [None if value is _GONE else value for value in values]
             try:
-                self._blob = msgpack.packb(values, default=pack_default)
+                self._blob = pack(values)
             except PACK_ERRORS:
                 self._find_unpackable(values)
                 raise
@@ -74,7 +72,7 @@ class FrozenState:
     def _find_unpackable(self, values: Sequence[Any]) -> None:
         for key, value in zip(self.keys, values, strict=True):
             try:
-                msgpack.packb(value, default=pack_default)
+                pack(value)
             except PACK_ERRORS as error:
                 raise self.unpackable(key, value, error) from error
 
@@ -83,8 +81,8 @@ class FrozenState:
         kind = type(value)
         return ComponentError(
             f"{self.component}: state {self.name!r}: the value of key {key!r:.200} cannot be saved: it is of type"
-            f" {kind.__module__}.{kind.__qualname__}: {error}; states hold what msgpack carries: None, booleans,"
-            " numbers, text, bytes, datetimes, and lists and dicts of these"
+            f" {kind.__module__}.{kind.__qualname__}: {error}; states hold None, booleans, numbers, text, bytes,"
+            " dates and times, lists, tuples, sets and dicts of these, and types registered with register_type"
         )
 
     def unpackable_key(self, key: Any, error: Exception) -> ComponentError:
@@ -92,7 +90,8 @@ class FrozenState:
         kind = type(key)
         return ComponentError(
             f"{self.component}: state {self.name!r}: key {key!r:.200} of type {kind.__module__}.{kind.__qualname__}"
-            f" cannot be saved: {error}; keys are None, booleans, numbers, text, bytes, datetimes and tuples of these"
+            f" cannot be saved: {error}; keys are None, booleans, numbers, text, bytes, dates and times, tuples"
+            " and frozensets of these, and types registered with register_type"
         )
 
     def entry(self, index: int, packer: EntryPacker) -> tuple[bytes, bytes]:

@@ -6,7 +6,7 @@ Frames: msgpack map; "v" is the format version, the other keys are the fields' n
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -36,6 +36,10 @@ class CheckpointRecord:
     positions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: by component: its number of tasks
     tasks: Mapping[str, int] = field(default_factory=dict)
+    #: components whose state belongs to key groups
+    keyed: Sequence[str] = ()
+    #: number of key groups; 0: written before this was noted
+    max_parallelism: int = 0
     #: the last one of a run that ended by itself: every spout had finished
     final: bool = False
     #: of the topology that wrote it, to notice a changed one
@@ -53,6 +57,7 @@ class CheckpointRecord:
         record = {each.name: getattr(self, each.name) for each in fields(self)}
         record["positions"] = {component: dict(by_name) for component, by_name in self.positions.items()}
         record["tasks"] = dict(self.tasks)
+        record["keyed"] = list(self.keyed)
         return record
 
 

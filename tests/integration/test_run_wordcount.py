@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,3 +162,73 @@ def test_line_of_megabytes_is_counted(lab: Lab) -> None:
     lab.run(file)
 
     assert lab.counts("wordcount") == {"word": 300_000, "and": 300_000}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "complaint"),
+    [
+        ({}, {"topology.max.parallelism": 64}, r"topology.max.parallelism was 128 .* is 64 now.*--fresh"),
+        ({}, {"tasks": 3, "grouping": "SHUFFLE"}, r"bolt 'sum': its state is per task now.*--fresh"),
+        (
+            {"tasks": 2, "grouping": "SHUFFLE"},
+            {"tasks": 3, "grouping": "SHUFFLE"},
+            r"saved by 2 tasks, parallelism is 3",
+        ),
+    ],
+)
+def test_a_change_that_would_lose_state_is_refused(
+    lab: Lab, first: dict[str, Any], second: dict[str, Any], complaint: str
+) -> None:
+    file = lab.folder / "keys.yaml"
+    (lab.folder / "keys.py").write_text(KEYS_MODULE)
+
+    def run(changes: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        changes = {"tasks": 2, "grouping": "{type: FIELDS, args: [n]}", "topology.max.parallelism": 128} | changes
+        file.write_text(KEYS_YAML.format(changes["topology.max.parallelism"], changes["tasks"], changes["grouping"]))
+        command = [sys.executable, "-m", "pystorm.cli.main", "run", str(file), "--data-dir", str(lab.folder / "data")]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    done = run(first)
+    assert done.returncode == 0, done.stderr
+    refused = run(second)
+    assert refused.returncode == 2
+    assert re.search(complaint, refused.stderr), refused.stderr
+    again = run(first)
+    assert again.returncode == 0, again.stderr
+
+
+KEYS_YAML = """\
+name: keys
+config: {{topology.max.parallelism: {}}}
+spouts:
+  - {{id: numbers, className: keys.Numbers}}
+bolts:
+  - {{id: sum, className: keys.Sum, parallelism: {}}}
+streams:
+  - {{from: numbers, to: sum, grouping: {}}}
+"""
+
+KEYS_MODULE = """\
+from pystorm import Bolt, KeyValueState, ReplayableSpout
+
+
+class Numbers(ReplayableSpout):
+    outputs = ["n"]
+
+    def seek(self, partition, position):
+        self.n = position or 0
+
+    def next_tuple(self):
+        if self.n == 10:
+            self.finish()
+            return
+        self.n += 1
+        self.emit([self.n], position=self.n)
+
+
+class Sum(Bolt):
+    sums = KeyValueState()
+
+    def process(self, tup):
+        self.sums[tup.values.n] = self.sums.get(tup.values.n, 0) + 1
+"""
