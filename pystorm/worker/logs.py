@@ -7,6 +7,7 @@ type, innermost user line) appears; after that it is counted.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import logging.handlers
@@ -26,8 +27,29 @@ _OWN_FILES = (str(Path(pystorm.__file__).parent) + os.sep, "pystorm/_")
 #: Characters of a tuple's values that an error shows.
 SHOWN_VALUES = 300
 
+#: Characters without a newline that wait for the rest of their line.
+LONGEST_REST = 8192
+
 #: (level, component label, text) -> None
 ToConsole = Callable[[str, str, str], None]
+
+
+class TaskLogHandler(logging.handlers.RotatingFileHandler):
+    """The file of a task's log. Any text can be written; what does not fit on the disk is lost, and processing goes on.
+
+    logging's own way is to print the error to sys.stderr. That is this log again, so each error would bring the next.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say what went wrong in the worker's own file."""
+        error = sys.exc_info()[1]
+        with contextlib.suppress(OSError):  # that one is on the same disk, most likely
+            os.write(2, f"cannot write to {self.baseFilename}: {error!r}\n".encode(errors="backslashreplace"))
+
+    def close(self) -> None:
+        """Close the file. What was not written before cannot be written now; `handleError` has told."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class ConsoleHandler(logging.Handler):
@@ -57,8 +79,13 @@ def open_task_log(folder: Path, label: str, settings: Settings, to_console: ToCo
     logger.propagate = False
     logger.setLevel(logging.DEBUG if settings.debug else settings.log_level.upper())
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    to_file = logging.handlers.RotatingFileHandler(
-        folder / f"{label}.log", maxBytes=settings.log_max_bytes, backupCount=settings.log_backup_count, delay=True
+    to_file = TaskLogHandler(
+        folder / f"{label}.log",
+        maxBytes=settings.log_max_bytes,
+        backupCount=settings.log_backup_count,
+        encoding="utf-8",
+        errors="backslashreplace",
+        delay=True,
     )
     to_file.setFormatter(logging.Formatter(_FORMAT))
     logger.addHandler(to_file)
@@ -80,11 +107,13 @@ class PrintToLog(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Log every line that is complete."""
+        """Log every line that is complete, and a long one in pieces."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             if line:
                 self.target.log(self._level, "%s", line, extra={"is_shown": True})
+        if len(self._rest) > LONGEST_REST:
+            self.flush()
         return len(text)
 
     def flush(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 from pystorm.components import Bolt, ReplayableSpout, Spout, Stream, Tuple
 from pystorm.errors import ComponentError
 from pystorm.state.keyvalue import KeyValueState
+from pystorm.topology.config import Settings
+from pystorm.worker.logs import PrintToLog, open_task_log
 from tests.harness import Harness, Parts
 
 Start = Callable[..., Harness]
@@ -310,3 +314,40 @@ def test_acks_that_came_while_the_worker_was_busy_count_before_timeouts_do(start
     for _ in range(10):
         harness.turn(0)
     assert harness.instance("s").ends == ["acked"]
+
+
+# -- logs ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def printing_to(folder: Path) -> Iterator[Path]:
+    """What is printed goes to a task's log, as in a worker; gives the log's path."""
+    logger = open_task_log(folder, "b-0", Settings(), lambda *_: None)
+    out, err = PrintToLog(logging.INFO), PrintToLog(logging.WARNING)
+    out.target = err.target = logger
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield folder / "b-0.log"
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_a_full_disk_does_not_stop_who_prints(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "b-0.log").symlink_to("/dev/full")
+    with printing_to(tmp_path):
+        print("no room for this")
+    assert capfd.readouterr().err.count("No space left on device") == 1
+
+
+def test_any_text_can_be_printed(tmp_path: Path) -> None:
+    with printing_to(tmp_path) as log:
+        print("half a pair: \ud800, and \u20ac")
+    assert "half a pair: \\ud800, and \u20ac" in log.read_text(encoding="utf-8")
+
+
+def test_a_line_that_never_ends_is_logged_in_pieces(tmp_path: Path) -> None:
+    with printing_to(tmp_path) as log:
+        for _ in range(20_000):
+            print(".", end="")
+    assert log.read_text(encoding="utf-8").count(".") > 15_000
