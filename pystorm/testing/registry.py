@@ -1,0 +1,32 @@
+"""Makes classes that have no importable name, such as those inside a test function, known to the builder by name."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+#: Where such classes live for the builder, which knows classes by their dotted name.
+_CLASSES = types.ModuleType("pystorm_testing_classes")
+sys.modules[_CLASSES.__name__] = _CLASSES
+
+
+def publish(cls: type) -> str:
+    """Make a class importable, however local it is; returns its dotted name.
+
+    >>> publish(int).startswith("pystorm_testing_classes.int_")
+    True
+    """
+    name = f"{cls.__name__}_{id(cls)}"
+    setattr(_CLASSES, name, cls)
+    return f"{_CLASSES.__name__}.{name}"
+
+
+def class_of_instance(instance: Any) -> type:
+    """A class that, when it is called, gives `instance` instead of making a new object."""
+    cls = type(instance)
+
+    def give(_cls: type, *_args: Any, **_kwargs: Any) -> Any:
+        return instance
+
+    return type(cls.__name__, (cls,), {"__new__": give, "__module__": cls.__module__})
