@@ -98,7 +98,7 @@ class Worker:
             return 0
         except WorkerCrash:
             return 1
-        except (Exception, SystemExit) as error:  # process boundary: the cause goes to the controller
+        except BaseException as error:  # process boundary: the cause, say a CancelledError, goes to the controller
             self._report_crash(error)
             return 1
         finally:
