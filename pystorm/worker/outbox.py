@@ -10,6 +10,7 @@ buffers were flushed: an ack never reaches the ledger before the edge ids of the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -99,10 +100,15 @@ class Outbox:
             channel = Channel(self.task.id, target.id, target.worker, is_local, initial_window(self._window))
             self.channels[target.id] = channel
         buffer = OutBuffer(channel, info)
-        buffer.limit = min(self.batch_size, channel.credit)
+        buffer.limit = sys.maxsize  # what `initialize` emits waits for `open`: nobody listens yet
         channel.buffers.append(buffer)
         self.buffers.append(buffer)
         return buffer
+
+    def open(self) -> None:
+        """The readers are there now, so buffers may be sent when they are full."""
+        for channel in self.channels.values():
+            self._set_credit(channel, channel.credit)
 
     # -- emitting ----------------------------------------------------------------------------------------------
 

@@ -98,6 +98,8 @@ class Runtime:
             self._pushes[peer] = push
         depth = self.config.plan.depth
         self._ordered = sorted(self.bolts.values(), key=lambda e: -depth[e.task.component])
+        for task in (*self.bolts, *self.spouts):
+            self.outbox_of(task).open()
         self.is_running = True
 
     def close(self) -> None:

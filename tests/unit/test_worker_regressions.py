@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,10 @@ from pystorm.errors import ComponentError
 from pystorm.state.keyvalue import KeyValueState
 from pystorm.topology.config import Settings
 from pystorm.worker.logs import PrintToLog, open_task_log
-from tests.harness import Harness, Parts
+from tests.harness import Feeder, Harness, Parts
 
 Start = Callable[..., Harness]
+ROOT = Path(__file__).parents[2]
 ONCE_EACH = dict.fromkeys(range(60), 1)
 
 
@@ -351,3 +355,59 @@ def test_a_line_that_never_ends_is_logged_in_pieces(tmp_path: Path) -> None:
         for _ in range(20_000):
             print(".", end="")
     assert log.read_text(encoding="utf-8").count(".") > 15_000
+
+
+# -- user code in odd places, and odd exceptions ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_bolt_may_emit_many_tuples_in_initialize(start: Start, workers: int) -> None:
+    class Eager(Bolt):
+        outputs = ["num"]
+
+        def initialize(self, conf: Any, context: Any) -> None:
+            for number in range(20_000):
+                self.emit([number])
+
+        def process(self, tup: Tuple) -> None:
+            """Nothing."""
+
+    class Sink(Bolt):
+        def initialize(self, conf: Any, context: Any) -> None:
+            self.seen: list[int] = []
+
+        def process(self, tup: Tuple) -> None:
+            self.seen.append(tup.values.num)
+
+    parts = Parts()
+    parts.spout("s", Feeder)
+    parts.bolt("eager", Eager, reads=["s"])
+    parts.bolt("sink", Sink, reads=["eager"])
+    harness = start(parts, workers=workers, checkpoints=False)
+    harness.settle()
+    assert harness.instance("sink").seen == list(range(20_000))
+
+
+def test_an_exception_that_is_no_exception_is_told_as_the_cause(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(
+        "import asyncio, pystorm\n"
+        "class Odd(pystorm.Spout):\n"
+        "    outputs = ['num']\n"
+        "    def next_tuple(self):\n"
+        "        raise asyncio.CancelledError('the loop was closed')\n"
+        "class Sink(pystorm.Bolt):\n"
+        "    def process(self, tup):\n"
+        "        pass\n"
+    )
+    (tmp_path / "odd.yaml").write_text(
+        "name: odd\n"
+        "config: {topology.recovery.max.attempts: 0}\n"
+        "spouts: [{id: odd, className: odd.Odd, parallelism: 1}]\n"
+        "bolts: [{id: sink, className: odd.Sink, parallelism: 1}]\n"
+        "streams: [{from: odd, to: sink, grouping: {type: SHUFFLE}}]\n"
+    )
+    command = [sys.executable, "-m", "pystorm.cli.main", "run", "odd.yaml", "--data-dir", "data"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+    assert "CancelledError: the loop was closed" in ended.stdout + ended.stderr
