@@ -14,9 +14,11 @@ from typing import Any
 
 IS_COMPILED = False
 #: raised with every change of what is here, in both modules, so that a compiled one that is left over is not used
-API = 5
+API = 6
 
 _LITTLE = sys.byteorder == "little"
+#: position of an emit that names none; None is a position
+_MISSING: Any = object()
 
 
 class Current:
@@ -286,15 +288,17 @@ class SourceEmit:
         """From now on every call goes to `general`: the buffers belong to a generation that is over."""
         self._width = -1
 
-    def emit(self, values: Any, *, position: Any, partition: str = "", stream: str | None = None) -> Any:
+    def emit(self, values: Any, *, position: Any = _MISSING, partition: str = "", stream: str | None = None) -> Any:
         """See `ReplayableSpout.emit`."""
         if (
             stream is not None
             or values.__class__ is not list
             or len(values) != self._width
             or partition not in self._positions
+            or position is _MISSING
         ):
-            return self._general(values, position=position, partition=partition, stream=stream)
+            given = {} if position is _MISSING else {"position": position}
+            return self._general(values, **given, partition=partition, stream=stream)
         buffer = self._targets[self._next_target]
         self._next_target = (self._next_target + 1) % len(self._targets)
         buffer.rows.append(values[0] if self._width == 1 else values)

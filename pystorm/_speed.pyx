@@ -17,7 +17,9 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 IS_COMPILED = True
-API = 5
+
+cdef object MISSING = object()
+API = 6
 
 
 cdef class Current:
@@ -444,13 +446,15 @@ cdef class SourceEmit:
     def retire(self):
         self._width = -1
 
-    def emit(self, values, *, position, partition="", stream=None):
+    def emit(self, values, *, position=MISSING, partition="", stream=None):
         cdef Buffer buffer
         cdef object root
         if (
             stream is not None or type(values) is not list or PyList_GET_SIZE(values) != self._width
-            or partition not in self._positions
+            or partition not in self._positions or position is MISSING
         ):
+            if position is MISSING:
+                return self._general(values, partition=partition, stream=stream)
             return self._general(values, position=position, partition=partition, stream=stream)
         buffer = <Buffer>PyList_GET_ITEM(self._targets, self._next_target)
         self._next_target += 1

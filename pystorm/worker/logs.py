@@ -153,11 +153,13 @@ def one_line(error: BaseException) -> str:
     """An exception in one line, with the user's innermost line.
 
     >>> one_line(ValueError("bad"))
-    'ValueError: bad (at ?)'
+    'ValueError: bad'
     """
     text = str(error).strip().split("\n")[0]
     name = type(error).__name__
-    return f"{name}: {text} (at {innermost_user_line(error)})" if text else f"{name} (at {innermost_user_line(error)})"
+    what = f"{name}: {text}" if text else name
+    line = innermost_user_line(error)
+    return f"{what} (at {line})" if line != "?" else what
 
 
 def shown_values(values: Any) -> str:

@@ -51,6 +51,10 @@ RETRY_FIRST_S, RETRY_LONGEST_S = 0.01, 5.0
 Message = tuple[Any, "str | None", str, Any, int]
 
 
+#: position of an emit that names none; None is a position
+_MISSING: Any = object()
+
+
 class SpoutServices(Protocol):
     """What a spout executor asks of its worker."""
 
@@ -140,8 +144,13 @@ class SpoutExecutor:
         return self._emitted + (self._source.count if self._source is not None else 0)
 
     def _emit_replayable(
-        self, values: Any, *, position: Any, partition: str = "", stream: str | None = None
+        self, values: Any, *, position: Any = _MISSING, partition: str = "", stream: str | None = None
     ) -> list[int] | None:
+        if position is _MISSING:
+            raise ComponentError(
+                f"spout {self.task.component!r} emitted without position=; a ReplayableSpout says with every emit how far "
+                "the source is read, such as emit([line], position=file.tell())"
+            )
         if partition not in self.positions:
             raise ComponentError(
                 f"spout {self.task.component!r}, task {self.task.id} emitted for partition {partition!r}, which is not "

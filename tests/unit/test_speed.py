@@ -272,3 +272,23 @@ def test_a_spout_that_emits_opens_a_tree_and_takes_its_targets_in_turn(speed: Mo
     assert (values, positions) == ({51: 0, 52: 0}, {"": 2})
     assert messages == {51: (["a"], None, "", 1, 0), 52: (["b"], None, "", 2, 0)}
     assert other == [(["c"], {"position": 3, "partition": "unknown", "stream": None})]
+
+
+@both
+def test_an_emit_without_position_is_left_to_who_can_explain(speed: ModuleType) -> None:
+    asked: list[Any] = []
+    emit = speed.SourceEmit(
+        lambda values, **options: asked.append(options),
+        {"": None},
+        {},
+        {},
+        [speed.Buffer()],
+        lambda buffer: None,
+        1,
+        speed.RootCounter(0),
+        True,
+        True,
+        0,
+    )
+    emit.emit(["a"])
+    assert asked == [{"partition": "", "stream": None}]
