@@ -1,7 +1,7 @@
 """`pystorm graph`: a topology's graph as text, Mermaid, Graphviz's dot or JSON.
 
-All of them are plain functions of the model; nothing is imported and nothing has to be valid, so that a graph can show
-what is wrong with a topology. The text is ASCII, as it may end in a log or an e-mail.
+All of them are plain functions of the model; no component is imported and nothing has to be valid, so that a graph can
+show what is wrong with a topology. The text is ASCII, as it may end in a log or an e-mail.
 
 Source: mermaid.js.org/syntax/flowchart.html, graphviz.org/doc/info/lang.html.
 """
@@ -32,11 +32,12 @@ GraphFormat = Literal["text", "mermaid", "dot"]
 def graph(file: Path, form: GraphFormat, overrides: tuple[str, ...], as_json: bool) -> None:
     """Print the graph of the topology in FILE.
 
-    Nothing is imported or run. What can be read of a file with mistakes is drawn, and the mistakes follow on stderr.
+    Nothing of a YAML file is imported or run; a Python file is run. What can be read of a file with mistakes is drawn,
+    and the mistakes follow on stderr.
     """
-    from pystorm.topology import flux
+    from pystorm.topology import loading
 
-    loaded, problems = flux.read(file, parse_overrides(overrides))
+    loaded, problems = loading.read(file, parse_overrides(overrides))
     if loaded is not None and as_json:
         print_json(to_json(loaded.topology))
     elif loaded is not None:

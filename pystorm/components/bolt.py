@@ -5,12 +5,15 @@ Source: Storm's IBolt and IBasicBolt, pystorm 3.x (pystorm/bolt.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pystorm.components.component import Component
 from pystorm.components.tuples import Tuple, is_tick
 from pystorm.errors import ComponentError
+
+if TYPE_CHECKING:
+    from pystorm.topology.specs import ComponentSpec, Inputs
 
 
 class Bolt(Component):
@@ -26,6 +29,33 @@ class Bolt(Component):
 
     _ack: Callable[[Any], None]
     _fail: Callable[[Any, str], None]
+
+    @classmethod
+    def spec(
+        cls,
+        name: str | None = None,
+        inputs: Inputs | None = None,
+        par: int | Mapping[str, int] | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        args: Sequence[Any] | Mapping[str, Any] = (),
+    ) -> ComponentSpec:
+        """This bolt as a component of a Python topology.
+
+        Args:
+            name: the component's id; default: the name of the topology's attribute.
+            inputs: specs or streams of specs (`spec["stream"]`), in a list, or mapped to their groupings; without a
+                grouping an input is shuffled, a direct stream is direct.
+            par: number of tasks, or one per environment; default: the class's `par`.
+            config: configuration of this component alone; default: the class's `config`.
+            args: constructor arguments, a list or a map by name; plain data.
+
+        Raises:
+            TopologyError: an argument is wrong; a TypeError, ValueError or KeyError too.
+        """
+        from pystorm.topology.specs import ComponentSpec
+
+        return ComponentSpec(cls, name=name, inputs=inputs, par=par, config=config, args=args)
 
     def process(self, tup: Tuple) -> None:
         """Work on one tuple."""

@@ -23,6 +23,11 @@ class Component:
     #: Field names of the default stream, or `Stream` objects.
     outputs: ClassVar[Sequence[str] | Sequence[Stream]] = []
 
+    #: Number of tasks in a Python topology whose `spec` does not say; or one per environment, by name.
+    par: ClassVar[int | Mapping[str, int]] = 1
+    #: Configuration of this component in a Python topology whose `spec` does not say.
+    config: ClassVar[Mapping[str, Any] | None] = None
+
     #: Name of the running topology.
     topology_name: str = ""
     #: Id of this task: unique in the topology, from 1.
@@ -42,6 +47,17 @@ class Component:
 
     _emit: Callable[..., Any]
     _report_metric: Callable[[str, Any], None] | None = None
+
+    @classmethod
+    def spec(cls, *args: Any, **kwargs: Any) -> Any:
+        """Only spouts and bolts can be components of a topology.
+
+        Raises:
+            TopologyError: always; a TypeError too.
+        """
+        from pystorm.topology.specs import ComponentSpec
+
+        return ComponentSpec(cls)
 
     def initialize(self, conf: Mapping[str, Any], context: Mapping[str, Any]) -> None:
         """Called once before any tuple, after state was restored. Open files and connections here."""

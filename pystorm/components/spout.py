@@ -8,15 +8,42 @@ Source: Storm's ISpout, pystorm 3.x (pystorm/spout.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pystorm.components.component import Component
 from pystorm.errors import ComponentError
 
+if TYPE_CHECKING:
+    from pystorm.topology.specs import ComponentSpec
+
 
 class Spout(Component):
     """A source of tuples. `next_tuple` is called again and again by one thread; it must not block for long."""
+
+    @classmethod
+    def spec(
+        cls,
+        name: str | None = None,
+        par: int | Mapping[str, int] | None = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        args: Sequence[Any] | Mapping[str, Any] = (),
+    ) -> ComponentSpec:
+        """This spout as a component of a Python topology.
+
+        Args:
+            name: the component's id; default: the name of the topology's attribute.
+            par: number of tasks, or one per environment; default: the class's `par`.
+            config: configuration of this component alone; default: the class's `config`.
+            args: constructor arguments, a list or a map by name; plain data.
+
+        Raises:
+            TopologyError: an argument is wrong; a TypeError, ValueError or KeyError too.
+        """
+        from pystorm.topology.specs import ComponentSpec
+
+        return ComponentSpec(cls, name=name, par=par, config=config, args=args)
 
     def next_tuple(self) -> None:
         """Emit none, one or many tuples."""

@@ -32,15 +32,24 @@ _JAVA_ROOTS = ("org", "com", "backtype")
 
 @contextlib.contextmanager
 def importing_from(directory: str) -> Iterator[None]:
-    """Inside, modules in `directory` are found before all others; afterwards `sys.path` is as it was."""
+    """Inside, modules in `import_folders` are found before all others; afterwards `sys.path` is as it was."""
     before = list(sys.path)
-    sys.path.insert(0, directory)
+    sys.path[:0] = import_folders(directory)
     # The folder's files may be newer than what the import system remembers of it.
     importlib.invalidate_caches()
     try:
         yield
     finally:
         sys.path[:] = before
+
+
+def import_folders(directory: str) -> list[str]:
+    """Folders in which a topology's modules are found before all others: its own and, where it lies in the folder
+    `topologies` of a streamparse project, the project's `src`.
+    """
+    above, name = os.path.split(os.path.abspath(directory))
+    source = os.path.join(above, "src")
+    return [directory, source] if name == "topologies" and os.path.isdir(source) else [directory]
 
 
 def find_class(dotted: str, directory: str) -> Any:
@@ -72,7 +81,7 @@ def _form_hint(dotted: str, directory: str) -> str:
 
 
 def _import(name: str, dotted: str, directory: str) -> ModuleType | Problem:
-    _drop_stale(name.partition(".")[0], directory)
+    drop_stale(name.partition(".")[0], directory)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return importlib.import_module(name)
@@ -107,7 +116,7 @@ def _classes_of(module: ModuleType) -> list[str]:
     return [name for name, value in vars(module).items() if inspect.isclass(value) and not name.startswith("_")]
 
 
-def _drop_stale(root: str, directory: str) -> None:
+def drop_stale(root: str, directory: str) -> None:
     """Forget a top-level module of this name from another folder, when this folder has one of its own."""
     loaded = sys.modules.get(root)
     if loaded is None or root == "pystorm" or root in sys.stdlib_module_names or root not in _modules_in(directory):

@@ -126,7 +126,7 @@ def parse_yaml(text: str, file: str, problems: list[Problem]) -> Node | None:
 def _read_text(path: Path, problems: list[Problem]) -> str | None:
     place = Place(str(path))
     if path.suffix == ".py" and path.is_file():
-        message = "this is a Python file; so far only topologies in YAML can be read"
+        message = "this is a Python file, which a YAML file cannot include"
         beside = path.with_suffix(".yaml")
         problems.append(Problem(message, place, f"did you mean {str(beside)!r}?" if beside.is_file() else ""))
         return None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pystorm.errors import ConfigError
+from pystorm.topology.classes import import_folders
 from pystorm.topology.model import ObjectSpec, Topology
 from pystorm.topology.plan import Plan, Task
 
@@ -25,8 +26,7 @@ def import_class(class_name: str, directory: str) -> type:
         ConfigError: the name has no module part, or the module has no such class.
         ImportError and whatever the module raises while it is imported.
     """
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+    sys.path[:0] = [folder for folder in import_folders(directory) if folder not in sys.path]
     module_name, _, name = class_name.rpartition(".")
     if not module_name:
         raise ConfigError(f"class {class_name!r} needs a module, such as wordcount.{class_name}")
