@@ -148,8 +148,8 @@ class SpoutExecutor:
     ) -> list[int] | None:
         if position is _MISSING:
             raise ComponentError(
-                f"spout {self.task.component!r} emitted without position=; a ReplayableSpout says with every emit how far "
-                "the source is read, such as emit([line], position=file.tell())"
+                f"spout {self.task.component!r} emitted without position=; a ReplayableSpout says with every emit how "
+                "far the source is read, such as emit([line], position=file.tell())"
             )
         if partition not in self.positions:
             raise ComponentError(
