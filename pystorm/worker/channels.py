@@ -188,6 +188,8 @@ def pack_batch(
     Raises:
         TypeError, ValueError, OverflowError: a value cannot be packed.
     """
+    if rows[0].__class__ is tuple and len(buffer.fields) != 1:
+        rows = [list(row) for row in rows]  # a row is no value: only those inside keep their tuple-ness
     body = wire.pack_rows(rows)
     channel = buffer.channel
     if edges is None:

@@ -29,7 +29,7 @@ import msgpack
 
 from pystorm.errors import PystormError
 from pystorm.speed import pack_u64, unpack_u64
-from pystorm.values import pack_default, unpack_ext
+from pystorm.values import pack_value, unpack_ext
 
 VERSION = 1
 PLAIN, SINGLE, MULTI, ACK, FAIL, TOUCH, CREDIT, BARRIER = range(1, 9)
@@ -71,7 +71,7 @@ def pack_rows(rows: list[Any]) -> bytes:
     Raises:
         TypeError, ValueError, OverflowError: a value cannot be packed.
     """
-    packed: bytes = _packb(rows, default=pack_default)
+    packed: bytes = _packb(rows, default=pack_value, strict_types=True)
     return packed
 
 
@@ -152,6 +152,12 @@ def unpack_roots(frame: bytes, count: int) -> list[int]:
     if len(frame) != HEADER_BYTES + 8 * count:
         raise WireError(f"touch frame of {len(frame)} bytes does not hold {count} roots")
     return unpack_u64(frame[HEADER_BYTES:])
+
+
+def pack_fails(fails: list[tuple[int, str]]) -> bytes:
+    """Roots and reasons of a FAIL frame."""
+    packed: bytes = _packb(fails)
+    return packed
 
 
 def unpack_fails(frame: bytes, count: int) -> list[tuple[int, str]]:
