@@ -37,7 +37,7 @@ class CheckpointRecord:
     #: by component: its number of tasks
     tasks: Mapping[str, int] = field(default_factory=dict)
     #: components whose state belongs to key groups
-    keyed: Sequence[str] = ()
+    keyed: Sequence[str] = field(default_factory=list)
     #: number of key groups; 0: written before this was noted
     max_parallelism: int = 0
     #: the last one of a run that ended by itself: every spout had finished
