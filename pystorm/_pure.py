@@ -10,11 +10,12 @@ from array import array
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice, repeat
+from threading import get_ident
 from typing import Any
 
 IS_COMPILED = False
 #: raised with every change of what is here, in both modules, so that a compiled one that is left over is not used
-API = 6
+API = 7
 
 _LITTLE = sys.byteorder == "little"
 #: position of an emit that names none; None is a position
@@ -248,7 +249,8 @@ class SourceEmit:
     the only edge id that the spout adds. See `AckLedger.open`.
 
     Args:
-        general: takes every call that is not a plain emit to the default stream, and every wrong one.
+        general: takes every call that is not a plain emit to the default stream, and every wrong one, such as one
+            from another thread than that which made this object.
         positions: partition -> position; its keys are the task's partitions.
         values, messages: the ledger's tables.
         targets: buffers, taken in turn.
@@ -281,6 +283,7 @@ class SourceEmit:
         self._is_tracked = is_tracked
         self._keeps_messages = keeps_messages
         self._next_target = first_target
+        self._owner = get_ident()
         #: emits so far
         self.count = 0
 
@@ -292,6 +295,7 @@ class SourceEmit:
         """See `ReplayableSpout.emit`."""
         if (
             stream is not None
+            or get_ident() != self._owner
             or values.__class__ is not list
             or len(values) != self._width
             or partition not in self._positions
@@ -365,7 +369,7 @@ class FieldEmit:
     """`emit` of a bolt whose default stream has one reader, FIELDS-grouped on one column.
 
     Args:
-        general: takes every call that is not a plain emit to the default stream.
+        general: takes every call that is not a plain emit to the default stream by the thread that made this object.
         check_width: raises if the values do not fit the fields.
         find: the buffer for values whose key is not in the cache.
         cache: buffers by key; holds exact strings only, since 1, 1.0 and True are one dictionary key but three keys of
@@ -382,6 +386,7 @@ class FieldEmit:
         "_flush_buffer",
         "_general",
         "_is_tracked",
+        "_owner",
         "_width",
         "count",
     )
@@ -407,6 +412,7 @@ class FieldEmit:
         self._width = width
         self._column = column
         self._is_tracked = is_tracked
+        self._owner = get_ident()
         #: emits so far
         self.count = 0
 
@@ -421,6 +427,8 @@ class FieldEmit:
         """See `Bolt.emit`."""
         if stream is not None or anchors is not None or direct_task is not None or need_task_ids:
             return self._general(values, stream, anchors, direct_task, need_task_ids)
+        if get_ident() != self._owner:
+            return self._general(values)
         if values.__class__ is not list or len(values) != self._width:
             self._check_width(values)
         try:

@@ -16,10 +16,13 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_SET_ITEM
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
+cdef extern from "pythread.h":
+    unsigned long PyThread_get_thread_ident()
+
 IS_COMPILED = True
 
 cdef object MISSING = object()
-API = 6
+API = 7
 
 
 cdef class Current:
@@ -313,6 +316,7 @@ cdef class FieldEmit:
     cdef Current _current
     cdef Py_ssize_t _width, _column
     cdef bint _is_tracked
+    cdef unsigned long _owner
     cdef public long long count
 
     def __init__(
@@ -327,6 +331,7 @@ cdef class FieldEmit:
         self._width = width
         self._column = column
         self._is_tracked = is_tracked
+        self._owner = PyThread_get_thread_ident()
         self.count = 0
 
     def emit(self, values, stream=None, anchors=None, direct_task=None, need_task_ids=False):
@@ -347,6 +352,9 @@ cdef class FieldEmit:
         cdef PyObject* found = NULL
         cdef object key
         cdef Buffer buffer
+        if PyThread_get_thread_ident() != self._owner:
+            self._general(values)
+            return 0
         if type(values) is list:
             if PyList_GET_SIZE(values) != self._width:
                 self._check_width(values)
@@ -423,6 +431,7 @@ cdef class SourceEmit:
     cdef object _flush_buffer
     cdef Py_ssize_t _width, _next_target
     cdef bint _is_tracked, _keeps_messages
+    cdef unsigned long _owner
     cdef RootCounter _counter
     cdef public long long count
 
@@ -441,6 +450,7 @@ cdef class SourceEmit:
         self._is_tracked = is_tracked
         self._keeps_messages = keeps_messages
         self._next_target = first_target
+        self._owner = PyThread_get_thread_ident()
         self.count = 0
 
     def retire(self):
@@ -452,6 +462,7 @@ cdef class SourceEmit:
         if (
             stream is not None or type(values) is not list or PyList_GET_SIZE(values) != self._width
             or partition not in self._positions or position is MISSING
+            or PyThread_get_thread_ident() != self._owner
         ):
             if position is MISSING:
                 return self._general(values, partition=partition, stream=stream)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
@@ -129,6 +130,7 @@ class BoltExecutor:
         self._done = 0
         self._excluded: set[int] = set()
         self._limit = 1
+        self._owner = threading.get_ident()
 
     def attach(self, outbox: Outbox) -> None:
         """Give the executor its outbox."""
@@ -411,6 +413,13 @@ class BoltExecutor:
             "before (or never came to this task)"
         )
 
+    def _check_thread(self, verb: str) -> None:
+        if threading.get_ident() != self._owner:
+            raise ComponentError(
+                f"component {self.task.component!r}, task {self.task.id} {verb} a tuple from another thread; hand "
+                "results over to process or process_tick and settle their tuples there"
+            )
+
     def ack(self, tup: Any) -> None:
         """The bolt acks a tuple."""
         if self.auto_ack:
@@ -418,6 +427,7 @@ class BoltExecutor:
                 f"component {self.task.component!r}: ack called although auto_ack is on, which acks every tuple when "
                 "process returns; set auto_ack = False on the class to ack by hand"
             )
+        self._check_thread("acked")
         held = self._held(tup, "acked")
         del self.inflight[held.tup.id]
         self.redelivered.discard(held.tup.id)
@@ -429,6 +439,7 @@ class BoltExecutor:
 
     def fail(self, tup: Any, reason: str = "") -> None:
         """The bolt fails a tuple."""
+        self._check_thread("failed")
         held = self._held(tup, "failed")
         self._settle_failed(held.tup, reason or f"failed by component {self.task.component!r}, task {self.task.id}")
 

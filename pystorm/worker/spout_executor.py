@@ -21,6 +21,7 @@ import inspect
 import itertools
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -115,6 +116,7 @@ class SpoutExecutor:
         self._releasing: dict[int, list[Any]] = {}
         self._committing: dict[int, dict[str, Any]] = {}
         self._fail_takes_reason = _takes_reason(spout.fail)
+        self._owner = threading.get_ident()
 
     # -- emitting ----------------------------------------------------------------------------------------------
 
@@ -151,6 +153,7 @@ class SpoutExecutor:
                 f"spout {self.task.component!r} emitted without position=; a ReplayableSpout says with every emit how "
                 "far the source is read, such as emit([line], position=file.tell())"
             )
+        self._check_thread()
         if partition not in self.positions:
             raise ComponentError(
                 f"spout {self.task.component!r}, task {self.task.id} emitted for partition {partition!r}, which is not "
@@ -180,6 +183,7 @@ class SpoutExecutor:
         direct_task: int | None = None,
         need_task_ids: bool = False,
     ) -> list[int] | None:
+        self._check_thread()
         is_tracked = tup_id is not None and self._guarantee is not Guarantee.AT_MOST_ONCE
         root = self.ledger.open((tup_id,)) if is_tracked else None
         try:
@@ -192,6 +196,13 @@ class SpoutExecutor:
             self._completed.append(tup_id)
         self._emitted += 1
         return [buffer.channel.destination for buffer in targets] if need_task_ids else None
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._owner:
+            raise ComponentError(
+                f"spout {self.task.component!r}, task {self.task.id} emitted from another thread; put what that thread "
+                "receives into a queue.SimpleQueue and emit it in next_tuple"
+            )
 
     def _forget(self, root: int | None) -> None:
         if root is not None:

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -411,3 +412,53 @@ def test_an_exception_that_is_no_exception_is_told_as_the_cause(tmp_path: Path) 
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
     )
     assert "CancelledError: the loop was closed" in ended.stdout + ended.stderr
+
+
+def in_another_thread(call: Callable[[], Any]) -> BaseException | None:
+    """Run a call in a thread of its own; returns what it raised."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return raised[0] if raised else None
+
+
+def test_emitting_and_settling_from_another_thread_is_refused(start: Start) -> None:
+    class Relay(Bolt):
+        outputs = ["num"]
+
+        def process(self, tup: Tuple) -> None:
+            """Nothing."""
+
+    class Keep(Bolt):
+        auto_ack = False
+
+        def process(self, tup: Tuple) -> None:
+            self.kept = tup
+
+    parts = Parts()
+    parts.spout("plain", Feeder)
+    parts.spout("numbers", Numbers)
+    parts.bolt("relay", Relay, reads=["plain", "numbers"])
+    parts.bolt("keep", Keep, reads=[("relay", "FIELDS", ["num"]), "plain"])
+    harness = start(parts, workers=1)
+    harness.settle()
+    harness.feed("plain", 1, id=1)
+    plain, numbers, relay, keep = map(harness.instance, ("plain", "numbers", "relay", "keep"))
+    calls: list[Callable[[], Any]] = [
+        lambda: plain.emit([1], 2),
+        lambda: numbers.emit([1], position=1),
+        lambda: relay.emit([1]),
+        lambda: relay.emit_many([[1]]),
+        lambda: keep.ack(keep.kept),
+        lambda: keep.fail(keep.kept),
+    ]
+    for call in calls:
+        assert "from another thread" in str(in_another_thread(call))
