@@ -156,6 +156,11 @@ class LocalStateManager:
         frozen = [FrozenState(self._component, name, state) for name, state in self._states.items() if state.has_dirty]
         return Frozen(self._component, frozen, self._place_keyed if self._keyed else self._place_per_task)
 
+    def forget_changes(self) -> None:
+        """For a topology without checkpoints, where the record of deleted keys would only grow."""
+        for state in self._states.values():
+            state.take_dirty()
+
     def _place_per_task(self, states: list[FrozenState]) -> Placement:
         parts: list[Any] = []
         for state in states:

@@ -376,6 +376,9 @@ class Worker:
         runtime = self._runtime
         if runtime is None:
             return
+        if self._factory is not None and not runtime.config.has_checkpoints:
+            for manager in self._factory.managers.values():
+                manager.forget_changes()
         tasks: dict[int, list[int]] = {}
         for spout in runtime.spouts.values():
             tasks[spout.task.id] = [spout.emitted, spout.acked, spout.failed, 0, spout.open]

@@ -462,3 +462,22 @@ def test_emitting_and_settling_from_another_thread_is_refused(start: Start) -> N
     ]
     for call in calls:
         assert "from another thread" in str(in_another_thread(call))
+
+
+def test_without_checkpoints_state_does_not_remember_what_was_deleted(start: Start) -> None:
+    class Churn(Bolt):
+        seen: KeyValueState[int, int] = KeyValueState()
+
+        def process(self, tup: Tuple) -> None:
+            self.seen[tup.values.num] = 1
+            del self.seen[tup.values.num]
+
+    parts = Parts()
+    parts.spout("s", Numbers)
+    parts.bolt("b", Churn, reads=["s"])
+    harness = start(parts, workers=2, checkpoints=False)
+    harness.advance(1)
+    assert harness.executors("b")[0].processed == 60
+    assert harness.instance("b").seen.has_dirty
+    harness.workers[1].report_stats()  # four times a second in a process
+    assert not harness.instance("b").seen.has_dirty
