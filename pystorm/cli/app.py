@@ -14,6 +14,7 @@ _COMMANDS = {
     "run": "pystorm.cli.run:run",
     "validate": "pystorm.cli.validate:validate",
     "graph": "pystorm.cli.graph:graph",
+    "schema": "pystorm.cli.schema:schema",
     "state": "pystorm.cli.state:state",
     "checkpoints": "pystorm.cli.checkpoints:checkpoints",
 }

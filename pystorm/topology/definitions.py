@@ -26,11 +26,11 @@ Places = dict[tuple[str, ...], Place]
 #: Ids that something refers to, and where.
 Refs = list[tuple[str, Place]]
 
-_FACTORY_KEYS = ("factory", "factoryArgs")
+FACTORY_KEYS = ("factory", "factoryArgs")
 _FACTORY_HINT = "name a class or function under className that returns the object"
 
 #: The keys of an object definition; the factory keys are among them to be refused with a reason.
-OBJECT_KEYS = ("className", "constructorArgs", "properties", "configMethods", *_FACTORY_KEYS)
+OBJECT_KEYS = ("className", "constructorArgs", "properties", "configMethods", *FACTORY_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class DefinitionReader(NodeReader):
 
     def spec(self, node: Node, entries: Entries, scope: Scope) -> ObjectSpec:
         """An object definition."""
-        for key in _FACTORY_KEYS:
+        for key in FACTORY_KEYS:
             if key in entries:
                 self.report(f"{scope.what}: {key} is not supported", entries[key][0], _FACTORY_HINT)
         class_name, place = "", node.place

@@ -27,10 +27,10 @@ from pystorm.topology.node_reader import Entries
 from pystorm.topology.suggest import hint
 from pystorm.topology.yaml_source import MapNode, Node, ScalarNode, value_of
 
-_LOAD_KEYS = ("onHeapMemoryLoad", "offHeapMemoryLoad", "cpuLoad")
-_COMPONENT_KEYS = ("id", *OBJECT_KEYS, "parallelism", "numTasks", "config")
-_EDGE_KEYS = ("name", "from", "to", "grouping")
-_GROUPING_KEYS = ("type", "args", "streamId", "customClass")
+LOAD_KEYS = ("onHeapMemoryLoad", "offHeapMemoryLoad", "cpuLoad")
+COMPONENT_KEYS = ("id", *OBJECT_KEYS, "parallelism", "numTasks", "config")
+EDGE_KEYS = ("name", "from", "to", "grouping")
+GROUPING_KEYS = ("type", "args", "streamId", "customClass")
 _EDGE_HINTS = {
     "streamId": "it belongs inside grouping: {type: ..., streamId: ...}",
     "stream": "write grouping: {type: ..., streamId: ...}",
@@ -141,7 +141,7 @@ class _FluxReader(DefinitionReader):
         return {key: value_of(node) for key, (_, node) in document.config.items()}
 
     def _add_component(self, kind: str, node: Node, components: dict[str, Component]) -> None:
-        entries = self.entries(node, kind, (*_COMPONENT_KEYS, *_LOAD_KEYS))
+        entries = self.entries(node, kind, (*COMPONENT_KEYS, *LOAD_KEYS))
         name = self.new_id(node, entries, kind, "component")
         scope = Scope(f"{kind} {name!r}" if name else kind, ("component", name), self.refs[""])
         component = Component(
@@ -152,7 +152,7 @@ class _FluxReader(DefinitionReader):
             config=self._component_config(entries, scope),
             place=entries["id"][1].place if "id" in entries else node.place,
         )
-        for key in _LOAD_KEYS:
+        for key in LOAD_KEYS:
             if key in entries:
                 self._notes.append(Problem(f"{scope.what}: {key} has no effect here", entries[key][0]))
         if name:
@@ -181,7 +181,7 @@ class _FluxReader(DefinitionReader):
     # streams
 
     def _edge(self, index: int, node: Node) -> Edge:
-        entries = self.entries(node, "stream", _EDGE_KEYS, _EDGE_HINTS)
+        entries = self.entries(node, "stream", EDGE_KEYS, _EDGE_HINTS)
         path = ("edge", str(index))
         self.places[path] = node.place
         ends = {}
@@ -206,7 +206,7 @@ class _FluxReader(DefinitionReader):
         """A grouping and the stream that it reads."""
         if not isinstance(node, MapNode):
             return Grouping(type=self._grouping_type(node, what) or GroupingType.SHUFFLE), DEFAULT_STREAM
-        entries = self.entries(node, f"{what}: grouping", _GROUPING_KEYS, {"fields": "write args: [...]"})
+        entries = self.entries(node, f"{what}: grouping", GROUPING_KEYS, {"fields": "write args: [...]"})
         kind = None
         if "type" in entries:
             kind = self._grouping_type(entries["type"][1], what)

@@ -26,7 +26,7 @@ from pystorm.topology.yaml_source import MapNode, Node, ScalarNode, node_of, rea
 
 #: Sections whose entries are lists of definitions with an id.
 DEFINITIONS = ("components", "spouts", "bolts")
-_TOP_KEYS = ("name", "config", "includes", *DEFINITIONS, "streams")
+TOP_KEYS = ("name", "config", "includes", *DEFINITIONS, "streams")
 _NOT_SUPPORTED = {
     "topologySource": "not supported: give the Python file with the Topology class in place of the YAML file",
     "workerHooks": "not supported: do the work in a component's initialize and cleanup",
@@ -119,7 +119,7 @@ class _FileReader:
         return source
 
     def _check_keys(self, root: MapNode) -> None:
-        names = (*_TOP_KEYS, *_NOT_SUPPORTED)
+        names = (*TOP_KEYS, *_NOT_SUPPORTED)
         self.reader.entries(root, "topology file", names)
         for key, _ in root.entries:
             if key.value in _NOT_SUPPORTED:

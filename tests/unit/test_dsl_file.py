@@ -237,3 +237,13 @@ def test_what_the_file_prints_does_not_go_to_standard_output(write: Write, capsy
     load_checked(write(GOOD + 'print("hello")\n'), {"env": "beta"})
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "hello\n")
+
+
+def test_the_example_of_the_reference_loads(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "reference" / "dsl.md"
+    [example] = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    path = tmp_path / "example.py"
+    path.write_text(example, encoding="utf-8")
+    topology = load_checked(path).topology
+    assert [component.id for component in topology.components.values()] == ["words", "sort", "count", "long"]
+    assert [component.parallelism for component in topology.components.values()] == [1, 1, 2, 1]
