@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pystorm.components import Bolt, Component, ReliableSpout, ReplayableSpout, Spout, Stream, Tuple
+from pystorm.components import (
+    BatchingBolt,
+    Bolt,
+    Component,
+    ReliableSpout,
+    ReplayableSpout,
+    Spout,
+    Stream,
+    TicklessBatchingBolt,
+    Tuple,
+)
 from pystorm.errors import ComponentError, ConfigError, PystormError, TopologyError, TopologyFailed
+from pystorm.registered import register_type
 from pystorm.state.keyvalue import KeyValueState
 
 if TYPE_CHECKING:
@@ -24,9 +35,12 @@ __all__ = [  # noqa: RUF022 (grouped by what they are for)
     "ReliableSpout",
     "ReplayableSpout",
     "Bolt",
+    "BatchingBolt",
+    "TicklessBatchingBolt",
     "Component",
     "Stream",
     "Tuple",
+    "register_type",
     # topologies in Python
     "Grouping",
     "Topology",

@@ -23,12 +23,20 @@ EXIT_CODES = {"finished": 0, "drained": 0, "failed": 1, "aborted": 130}
 
 def result_to_json(result: RunResult) -> dict[str, Any]:
     """The last line of `run --json`."""
+    from pystorm.state.codec import to_jsonable
+
     found: dict[str, Any] = {
         "topology": result.topology,
         "outcome": result.outcome,
         "seconds": round(result.seconds, 3),
         "components": {
-            c.id: {"emitted": c.emitted, "acked": c.acked, "failed": c.failed, "processed": c.processed}
+            c.id: {
+                "emitted": c.emitted,
+                "acked": c.acked,
+                "failed": c.failed,
+                "processed": c.processed,
+                **({"metrics": to_jsonable(c.metrics)} if c.metrics else {}),
+            }
             for c in result.components
         },
         "checkpoints": {"committed": result.checkpoints},

@@ -1,5 +1,6 @@
 """What users subclass: spouts, bolts, and the tuples and streams between them."""
 
+from pystorm.components.batching import BatchingBolt, TicklessBatchingBolt
 from pystorm.components.bolt import Bolt
 from pystorm.components.component import Component
 from pystorm.components.spout import ReliableSpout, ReplayableSpout, Spout
@@ -7,6 +8,7 @@ from pystorm.components.stream import Stream, StreamDef, streams_of
 from pystorm.components.tuples import Tuple
 
 __all__ = [
+    "BatchingBolt",
     "Bolt",
     "Component",
     "ReliableSpout",
@@ -14,6 +16,7 @@ __all__ = [
     "Spout",
     "Stream",
     "StreamDef",
+    "TicklessBatchingBolt",
     "Tuple",
     "streams_of",
 ]

@@ -36,6 +36,8 @@ class Component:
     component_name: str = ""
     #: The topology's configuration with the component's own on top.
     conf: Mapping[str, Any] = {}
+    #: `conf` by its name in pystorm 3.x
+    storm_conf: Mapping[str, Any] = {}
     #: Storm's topology context as a map: task ids, component names, streams and fields.
     context: Mapping[str, Any] = {}
     #: Logs to this task's file; warnings also to the console.
@@ -46,6 +48,7 @@ class Component:
     pid: int = 0
 
     _emit: Callable[..., Any]
+    _report_error: Callable[[Any, BaseException], Any] | None = None
     _report_metric: Callable[[str, Any], None] | None = None
 
     @classmethod
@@ -64,6 +67,28 @@ class Component:
 
     def cleanup(self) -> None:
         """Called when the task ends in an orderly way, and when a rollback replaces the instance. Not after a crash."""
+
+    def raise_exception(self, exception: BaseException, tup: Any = None) -> None:
+        """Report an exception as one that `process` raised, and go on: logged with its traceback, and counted.
+
+        Args:
+            tup: the tuple that it has to do with, to be shown. It is neither acked nor failed by this.
+        """
+        if self._report_error is None:
+            raise ComponentError(f"{type(self).__qualname__}: raise_exception works only inside a running topology")
+        self._report_error(tup, exception)
+
+    @staticmethod
+    def is_heartbeat(tup: Any) -> bool:
+        """Whether a tuple is one of Storm's heartbeats: never here, where processes are watched otherwise."""
+        return bool(tup.task == -1 and tup.stream == "__heartbeat")
+
+    def run(self) -> None:
+        """Storm starts a component's process so; here the topology is started instead."""
+        raise ComponentError(
+            f"{type(self).__qualname__}.run: components do not run by themselves; name the class in a topology and "
+            "start that: pystorm run TOPOLOGY"
+        )
 
     def report_metric(self, name: str, value: Any) -> None:
         """Add a value to the component's metric `name`; numbers are summed, other values replace the last one."""

@@ -97,6 +97,7 @@ class Controller:
         self._not_assigned: set[int] = set()
         self._not_ready: set[int] = set()
         self._idle: set[int] = set()
+        self._dry: set[int] = set()
         self._assign_deadline_s = 0.0
         self._retry_s = 0.0
         self._next_checkpoint_s = 0.0
@@ -248,6 +249,7 @@ class Controller:
         self._state = RunState.STARTING
         everybody = set(range(self._plan.workers))
         self._not_ready, self._idle = set(everybody), set()
+        self._dry.clear()
         self._not_assigned = set(everybody)
         self._assign_deadline_s = time.monotonic() + ASSIGN_DEADLINE_S
         self._cluster.spawn_missing()
@@ -354,6 +356,10 @@ class Controller:
             self._not_assigned.discard(index)
         elif kind == "ready":
             self._on_ready(index)
+        elif kind == "dry":
+            self._dry.add(index)
+            if len(self._dry) == self._plan.workers:  # nothing comes any more: batches need not wait for it
+                self._cluster.broadcast({"type": "dry", "generation": self._generation})
         elif kind == "idle":
             (self._idle.add if message["is_idle"] else self._idle.discard)(index)
         elif kind == "prepared":

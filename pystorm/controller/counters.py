@@ -6,11 +6,13 @@ from typing import Any
 
 from pystorm.controller.status import ComponentStatus
 from pystorm.topology.plan import Plan
+from pystorm.worker.metrics import merged
 
 
 class Counters:
     """Latest report of every incarnation of every task; sums are taken when somebody looks.
 
+    Metrics of a component are added up as its tasks add up theirs: numbers are summed, of other values the last counts.
     A bolt's counters start anew in each generation, a spout's when its worker does. What a killed worker counted since
     its last report, a quarter of a second at the most, is not in the sums.
     """
@@ -21,6 +23,8 @@ class Counters:
         self._counts: dict[tuple[int, int, int], list[int]] = {}
         #: task -> what it has pending now
         self._pending: dict[int, int] = {}
+        #: keys as above -> metrics by name; the last to report is the last in it
+        self._metrics: dict[tuple[int, int, int], dict[str, Any]] = {}
         #: (component, type, line, pid) -> count
         self._errors: dict[tuple[str, str, str, int], int] = {}
 
@@ -28,12 +32,18 @@ class Counters:
         """A worker's report."""
         pid = message["pid"]
         for task_id, (emitted, acked, failed, processed, pending) in message["tasks"].items():
-            is_spout = self._plan.topology.components[self._plan.tasks[task_id].component].kind == "spout"
-            key = (task_id, pid, 0 if is_spout else message["generation"])
-            self._counts[key] = [emitted, acked, failed, processed]
+            self._counts[self._key(task_id, message)] = [emitted, acked, failed, processed]
             self._pending[task_id] = pending
+        for task_id, values in message["metrics"].items():
+            key = self._key(task_id, message)
+            self._metrics.pop(key, None)
+            self._metrics[key] = values
         for component, kind, line, count in message["errors"]:
             self._errors[component, kind, line, pid] = count
+
+    def _key(self, task_id: int, message: dict[str, Any]) -> tuple[int, int, int]:
+        is_spout = self._plan.topology.components[self._plan.tasks[task_id].component].kind == "spout"
+        return task_id, message["pid"], 0 if is_spout else message["generation"]
 
     def components(self) -> list[ComponentStatus]:
         """Sums per component, in the order of the topology file."""
@@ -44,6 +54,10 @@ class Counters:
             status.acked += acked
             status.failed += failed
             status.processed += processed
+        for (task_id, _, _), values in self._metrics.items():
+            metrics = found[self._plan.tasks[task_id].component].metrics
+            for name, value in values.items():
+                metrics[name] = merged(metrics.get(name), value)
         for task_id, pending in self._pending.items():
             found[self._plan.tasks[task_id].component].pending += pending
         return list(found.values())

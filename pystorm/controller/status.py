@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(slots=True)
@@ -18,6 +18,8 @@ class ComponentStatus:
     failed: int = 0
     processed: int = 0
     pending: int = 0
+    #: what the component gave to `report_metric`, by name
+    metrics: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

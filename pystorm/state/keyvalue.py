@@ -50,8 +50,8 @@ class _Unbound:
 class KeyValueState(DirtyDict, dict[_K, _V]):
     """Keys and values that survive crashes: declare it on a Bolt's class, use it like a dict.
 
-    Keys and values are whatever msgpack carries, and datetimes and big integers; tuples are fine as keys. A value
-    comes back from a recovery as msgpack gives it: a tuple has become a list.
+    Keys and values are whatever can travel in a tuple (`pystorm.values`): numbers, text, bytes, dates and times, lists,
+    dicts, tuples, sets, registered classes; keys must be hashable. All come back from a recovery as what they were.
 
     >>> class CountBolt:
     ...     counts = KeyValueState()
@@ -110,6 +110,10 @@ class KeyValueState(DirtyDict, dict[_K, _V]):
         dirty = self._dirty
         self._dirty = {}
         return dirty
+
+    def put_dirty(self, dirty: dict[Any, Any]) -> None:
+        """Make this the record of what was written since the last checkpoint."""
+        self._dirty = dirty
 
     @property
     def has_dirty(self) -> bool:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pystorm.errors import ComponentError, InternalError
@@ -71,7 +71,7 @@ class LocalStateManager:
         self._keyed = keyed
         self._groups = groups
         self._current = current
-        self._group_of = group_of
+        self.group_of = group_of
         self._max_parallelism = max_parallelism
         self._states: dict[str, KeyValueState[Any, Any]] = {}
         self._homes: dict[str, dict[Any, int]] = defaultdict(dict)
@@ -98,6 +98,11 @@ class LocalStateManager:
             )
             self._states[name] = state
             setattr(instance, name, state)
+
+    @property
+    def states(self) -> Mapping[str, KeyValueState[Any, Any]]:
+        """The bound states by name."""
+        return self._states
 
     @property
     def declared(self) -> list[str]:
@@ -205,7 +210,7 @@ class LocalStateManager:
         return placed
 
     def _owned_group_of(self, tup: Any) -> int:
-        return self._owned(self._group_of(tup), tup)
+        return self._owned(self.group_of(tup), tup)
 
     def _owned(self, group: int, tup: Any) -> int:
         if group not in self._groups:

@@ -230,6 +230,13 @@ OPTIONS: tuple[Option, ...] = (
         doc="How many tuples may be in flight from one task to another; bounds the memory that channels hold.",
     ),
     Option(
+        key="topology.grouping.load.aware",
+        attribute="load_aware_shuffle",
+        types=(bool,),
+        default=True,
+        doc="Whether SHUFFLE gives less to a task that is slower than the others; false: all get equally much.",
+    ),
+    Option(
         key="topology.message.max.bytes",
         attribute="message_max_bytes",
         types=(int,),
@@ -237,6 +244,13 @@ OPTIONS: tuple[Option, ...] = (
         minimum=1024,
         unit="bytes",
         doc="The largest batch, so the largest tuple, that may travel between workers.",
+    ),
+    Option(
+        key="topology.fall.back.on.pickle",
+        attribute="falls_back_on_pickle",
+        types=(bool,),
+        default=False,
+        doc="Whether values that nothing else can carry are pickled. Whoever can send data can then run code.",
     ),
     Option(
         key="pystorm.log.level",

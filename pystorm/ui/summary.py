@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pystorm.controller.status import RunResult
 from pystorm.ui import format
@@ -16,6 +17,8 @@ MEANINGS = {
 }
 
 HEADER = ("component", "tasks", "emitted", "processed", "acked", "failed", "avg/s")
+#: Characters of a metric's value.
+SHOWN_METRIC = 200
 #: Columns of numbers, aligned on the right.
 NUMBERS = range(1, len(HEADER))
 
@@ -43,6 +46,10 @@ def facts(result: RunResult, logs: Path) -> list[str]:
         f"{format.counted(result.checkpoints, 'checkpoint')} committed, "
         f"{format.counted(result.recoveries, 'recovery', 'recoveries')}"
     ]
+    metrics = [(f"{c.id}.{name}", value) for c in result.components for name, value in sorted(c.metrics.items())]
+    if metrics:
+        found.append("metrics:")
+        found += [format.printable(f"  {name} = {_shown(value)}") for name, value in metrics]
     if result.errors:
         found.append("errors in user code:")
         counts = [format.count(count) for *_, count in result.errors]
@@ -55,6 +62,13 @@ def facts(result: RunResult, logs: Path) -> list[str]:
         first, *rest = [format.printable(line) for line in result.cause.rstrip().split("\n")]
         found += [f"cause: {first}", *(f"    {line}" for line in rest)]
     return [*found, f"logs: {logs}"]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return format.count(value)
+    text = str(value)
+    return text if len(text) <= SHOWN_METRIC else f"{text[:SHOWN_METRIC]}..."
 
 
 def plain(result: RunResult, logs: Path) -> list[str]:

@@ -31,6 +31,7 @@ from pystorm.worker.aligner import BarrierAligner
 from pystorm.worker.channels import InBarrier, InBatch, InStream
 from pystorm.worker.credits import CreditGranter
 from pystorm.worker.ledger import SEQUENCE_BITS
+from pystorm.worker.metrics import TaskMetrics
 
 if TYPE_CHECKING:
     from pystorm.worker.outbox import Outbox
@@ -106,6 +107,7 @@ class BoltExecutor:
         self.inflight: dict[Any, Held] = {}
         #: tuples given back by a rollback that are not settled yet (they belong to no tree)
         self.redelivered: set[Any] = set()
+        self.metrics = TaskMetrics(task.component)
         self.processed = 0
         self.acked = 0
         self.failed = 0
@@ -136,6 +138,10 @@ class BoltExecutor:
         """Give the executor its outbox."""
         self.outbox = outbox
         self._runner = BatchRunner(self.bolt.process, self.current, Tuple, outbox.blocked)
+
+    def take_switches(self) -> None:
+        """`initialize` may have set the bolt's switches."""
+        self.auto_ack = bool(self.bolt.auto_ack)
 
     # -- input -------------------------------------------------------------------------------------------------
 
@@ -184,6 +190,7 @@ class BoltExecutor:
                 if aligner.on_barrier(item.source, item.epoch):
                     queue.extendleft(reversed(self._parked))
                     self._parked.clear()
+                    self.before_barrier()
                     self._services.on_aligned(self, item.epoch)
                     if self.outbox.blocked:
                         return False
@@ -191,6 +198,12 @@ class BoltExecutor:
                 self._begin(item)
                 return True
         return False
+
+    def before_barrier(self) -> None:
+        """A checkpoint's barrier is about to be passed on: do what should be in it."""
+
+    def on_dry(self) -> None:
+        """The topology's input has ended: what waits for more should not."""
 
     def _begin(self, batch: InBatch) -> None:
         if not self._busy_since_s:
@@ -420,14 +433,22 @@ class BoltExecutor:
                 "results over to process or process_tick and settle their tuples there"
             )
 
-    def ack(self, tup: Any) -> None:
-        """The bolt acks a tuple."""
+    def ack_by_user(self, tup: Any) -> None:
+        """The bolt acks a tuple.
+
+        Raises:
+            ComponentError: `auto_ack` is on, or the tuple was settled before.
+        """
         if self.auto_ack:
             raise ComponentError(
                 f"component {self.task.component!r}: ack called although auto_ack is on, which acks every tuple when "
                 "process returns; set auto_ack = False on the class to ack by hand"
             )
         self._check_thread("acked")
+        self.ack(tup)
+
+    def ack(self, tup: Any) -> None:
+        """Ack a tuple that is held."""
         held = self._held(tup, "acked")
         del self.inflight[held.tup.id]
         self.redelivered.discard(held.tup.id)

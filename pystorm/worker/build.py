@@ -5,6 +5,7 @@ Source: Flux (flux/flux-core/src/main/java/org/apache/storm/flux/FluxBuilder.jav
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Mapping
@@ -35,6 +36,16 @@ def import_class(class_name: str, directory: str) -> type:
     if not isinstance(found, type):
         raise ConfigError(f"module {module_name!r} has no class {name!r}")
     return found
+
+
+def import_components(topology: Topology) -> None:
+    """Import the modules of all of a topology's classes, so that they register the types of their values.
+
+    What cannot be imported is left out: whoever builds the class says so.
+    """
+    for spec in [*(c.spec for c in topology.components.values()), *topology.objects.values()]:
+        with contextlib.suppress(Exception):
+            import_class(spec.class_name, topology.directory)
 
 
 class Builder:

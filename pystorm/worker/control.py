@@ -1,9 +1,9 @@
 """Messages between the controller and its workers: msgpack maps with a `type`, over one DEALER-ROUTER pair.
 
 To a worker: `assign` (a new generation: what to run, from which checkpoint), `start`, `checkpoint`, `committed`,
-`drain`, `stop`. From a worker: `hello`, `assigned`, `ready`, `prepared`, `moved`, `idle`, `stats`, `log`, `user_error`,
-`unavailable`, `available`, `stale`, `rollback`, `give_up`, `crash`, `stopped`. All but `hello` and `log` carry the
-generation they belong to; a message of another generation is ignored.
+`drain`, `dry`, `stop`. From a worker: `hello`, `assigned`, `ready`, `prepared`, `moved`, `dry`, `idle`, `stats`, `log`,
+`user_error`, `unavailable`, `available`, `stale`, `rollback`, `give_up`, `crash`, `stopped`. All but `hello` and `log`
+carry the generation they belong to; a message of another generation is ignored.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ Emit = Callable[..., Any]
 def build_bolt_emit(executor: BoltExecutor) -> Emit:
     """The emit function of a bolt's task."""
     general = _general_emit(executor)
+    executor.outbox.retire_fast_emit()
     routes = executor.outbox.streams.get(DEFAULT_STREAM)
     has_plain_anchor = executor.auto_ack and executor.bolt.auto_anchor
     if routes is None or routes.info.direct or not (has_plain_anchor or not executor.outbox.is_tracked):

@@ -19,6 +19,7 @@ from pystorm.errors import ComponentError, InternalError
 from pystorm.speed import CountEmit, FieldEmit
 from pystorm.topology.model import Edge, GroupingType
 from pystorm.topology.plan import Plan, StreamInfo, Task
+from pystorm.values import PACK_ERRORS
 from pystorm.worker import wire
 from pystorm.worker.channels import Channel, EdgeIds, InBarrier, InBatch, OutBuffer, Transport, frame_cost, pack_batch
 from pystorm.worker.credits import initial_window
@@ -26,6 +27,10 @@ from pystorm.worker.groupings import Pick, build_pick
 
 #: (roots, packed edge ids) of tuples that are about to leave
 AddEdges = Callable[[list[Any], bytes], None]
+
+
+class MessageTooLarge(ValueError):
+    """One tuple is larger than a message may be."""
 
 
 class StreamRoutes:
@@ -59,6 +64,7 @@ class Outbox:
         window: int,
         add_edges: AddEdges,
         on_unpackable: Callable[[OutBuffer, Any, Any, Exception], None],
+        max_bytes: int = sys.maxsize,
         build_custom: Callable[[Edge], Any],
     ) -> None:
         self.task = task
@@ -72,11 +78,13 @@ class Outbox:
         self.transferred = 0
         #: the bolt's emit function, if it is one that bypasses `place`
         self.fast_emit: FieldEmit | CountEmit | None = None
+        self._emitted_before = 0
         self._transport = transport
         self._edge_ids = edge_ids
         self._window = window
         self._add_edges = add_edges
         self._on_unpackable = on_unpackable
+        self._max_bytes = max_bytes
         self._plan = plan
         for info in plan.streams:
             if info.component == task.component:
@@ -219,13 +227,26 @@ class Outbox:
         edges = self._edge_ids.take(len(rows)) if roots else None
         try:
             _, frame = pack_batch(self._transport.generation, buffer, rows, roots, edges)
-        except (TypeError, ValueError, OverflowError):
+        except PACK_ERRORS:
             self._send_packable(buffer, rows, roots)
+            return
+        if len(frame) > self._max_bytes:
+            self._send_parts(buffer, rows, roots, len(frame))
             return
         if edges is not None:
             self._add_edges(roots, edges)
         self._spend(buffer.channel, len(rows), frame_cost(len(rows), len(frame)))
         self._transport.send_frame(buffer.channel.worker, frame)
+
+    def _send_parts(self, buffer: OutBuffer, rows: list[Any], roots: list[Any], frame_bytes: int) -> None:
+        """Send a batch that is too large as several; a single tuple that is too large fails."""
+        if len(rows) > 1:
+            half = len(rows) // 2
+            self._send(buffer, rows[:half], roots[:half])
+            self._send(buffer, rows[half:], roots[half:])
+            return
+        error = MessageTooLarge(f"{frame_bytes} bytes, and topology.message.max.bytes is {self._max_bytes}")
+        self._on_unpackable(buffer, rows[0], roots[0] if roots else None, error)
 
     def _send_packable(self, buffer: OutBuffer, rows: list[Any], roots: list[Any]) -> None:
         """Sort out the rows that cannot be packed, and send the others."""
@@ -235,7 +256,7 @@ class Outbox:
             root = roots[position] if roots else None
             try:
                 wire.pack_rows([row])
-            except (TypeError, ValueError, OverflowError) as error:
+            except PACK_ERRORS as error:
                 self._on_unpackable(buffer, row, root, error)
             else:
                 good_rows.append(row)
@@ -278,10 +299,16 @@ class Outbox:
             )
             self._transport.send_frame(channel.worker, frame)
 
+    def retire_fast_emit(self) -> None:
+        """Another emit function takes over."""
+        if self.fast_emit is not None:
+            self._emitted_before += self.fast_emit.count
+            self.fast_emit = None
+
     def emitted(self) -> int:
         """How often the task has emitted, on all streams."""
         fast = self.fast_emit.count if self.fast_emit is not None else 0
-        return fast + sum(routes.count for routes in self.streams.values())
+        return self._emitted_before + fast + sum(routes.count for routes in self.streams.values())
 
 
 def stream_fields(plan: Plan, component: str) -> Mapping[str, tuple[str, ...]]:

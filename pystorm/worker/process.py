@@ -83,6 +83,7 @@ class Worker:
         self._generation = 0
         self._is_ending = False
         self._was_idle: bool | None = None
+        self._was_dry = False
         self._next_stats_s = 0.0
         self._has_progressed = False
         self._failure_counts: dict[str, int] = {}
@@ -182,6 +183,10 @@ class Worker:
             self._begin_checkpoint(runtime, message["epoch"])
         elif kind == "committed":
             self._on_committed(runtime, message["epoch"])
+        elif kind == "dry":
+            for bolt in runtime.bolts.values():
+                bolt.on_dry()
+            self._has_progressed = True
         elif kind == "drain":
             for spout in runtime.spouts.values():
                 if not spout.is_draining:
@@ -222,6 +227,7 @@ class Worker:
             self._out.target = self._err.target = logging.getLogger(f"pystorm.task.{task.label}")
             self._build_task(task, runtime, factory, message["has_checkpoints"])
         self._was_idle = None
+        self._was_dry = False
         self._send({"type": "ready"})
 
     _active_label = ""
@@ -366,6 +372,9 @@ class Worker:
     # -- reports -----------------------------------------------------------------------------------------------
 
     def _report_idle(self, runtime: Runtime) -> None:
+        if not self._was_dry and runtime.is_dry:
+            self._was_dry = True
+            self._send({"type": "dry"})
         is_idle = runtime.idle_state
         if is_idle != self._was_idle:
             self._was_idle = is_idle
@@ -380,12 +389,15 @@ class Worker:
             for manager in self._factory.managers.values():
                 manager.forget_changes()
         tasks: dict[int, list[int]] = {}
+        executors: list[BoltExecutor | SpoutExecutor] = [*runtime.spouts.values(), *runtime.bolts.values()]
+        metrics = {e.task.id: news for e in executors if (news := e.metrics.take_news()) is not None}
         for spout in runtime.spouts.values():
             tasks[spout.task.id] = [spout.emitted, spout.acked, spout.failed, 0, spout.open]
         for bolt in runtime.bolts.values():
             queued = sum(getattr(item, "count", 0) for item in list(bolt.queue))
             tasks[bolt.task.id] = [bolt.outbox.emitted(), bolt.acked, bolt.failed, bolt.processed, queued]
-        self._send({"type": "stats", "tasks": tasks, "errors": self._errors.take_counts(), "pid": os.getpid()})
+        report = {"tasks": tasks, "metrics": metrics, "errors": self._errors.take_counts(), "pid": os.getpid()}
+        self._send({"type": "stats", **report})
 
     def _open_log(self, label: str, settings: Settings) -> logging.Logger:
         return open_task_log(self._logs_folder, label, settings, self._to_console)

@@ -191,6 +191,11 @@ class Runtime:
         """Whether every spout here is done and no redelivered tuple is open."""
         return all(s.is_done for s in self.spouts.values()) and not any(b.redelivered for b in self.bolts.values())
 
+    @property
+    def is_dry(self) -> bool:
+        """Whether no spout here will call `next_tuple` again."""
+        return all(s.is_finished or s.is_draining for s in self.spouts.values())
+
     # -- inbound -----------------------------------------------------------------------------------------------
 
     def _on_frame(self, frame: bytes) -> None:

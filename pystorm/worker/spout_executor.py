@@ -34,6 +34,7 @@ from pystorm.topology.plan import Plan, Task
 from pystorm.values import pack, unpack
 from pystorm.worker.emitters import build_source_emit
 from pystorm.worker.ledger import AckLedger
+from pystorm.worker.metrics import TaskMetrics
 
 if TYPE_CHECKING:
     from pystorm.worker.outbox import Outbox
@@ -95,6 +96,7 @@ class SpoutExecutor:
         self.acked = 0
         self.failed = 0
         self.wake_s = 0.0
+        self.metrics = TaskMetrics(task.component)
         #: partition -> position of what was emitted last; its keys are the partitions of this task
         self.positions: dict[str, Any] = {}
         self._emitted = 0

@@ -9,28 +9,33 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
+from pystorm.components.batching import BatchingBolt
 from pystorm.components.bolt import Bolt
 from pystorm.components.component import Component
 from pystorm.components.spout import ReplayableSpout, Spout
 from pystorm.components.stream import DEFAULT_STREAM
 from pystorm.errors import ComponentError, ConfigError
+from pystorm.registered import set_type_importer
 from pystorm.speed import Current
+from pystorm.state.batches import BatchWrites
 from pystorm.state.local import LocalStateManager
 from pystorm.state.record import CheckpointRecord
 from pystorm.state.store import CheckpointStore
 from pystorm.topology.config import Guarantee, Settings
 from pystorm.topology.keygroups import groups_of_task, key_group
 from pystorm.topology.plan import Plan, Task
-from pystorm.values import pack, unpack
+from pystorm.values import PACK_ERRORS, allow_pickle, pack, unpack
 from pystorm.worker.aligner import BarrierAligner
+from pystorm.worker.batch_executor import DEFAULT_TICK_S, BatchExecutor
 from pystorm.worker.bolt_executor import BoltExecutor, Services
-from pystorm.worker.build import Builder, build_context
+from pystorm.worker.build import Builder, build_context, import_components
 from pystorm.worker.channels import EdgeIds, InStream, OutBuffer
 from pystorm.worker.emitters import build_bolt_emit
 from pystorm.worker.ledger import AckLedger
-from pystorm.worker.outbox import AddEdges, Outbox
+from pystorm.worker.outbox import AddEdges, MessageTooLarge, Outbox
 from pystorm.worker.runtime import Runtime
 from pystorm.worker.spout_executor import SpoutExecutor, SpoutServices
 
@@ -53,6 +58,8 @@ class TaskFactory:
         self._services = services
         self._logger_of = logger_of
         self._builder = Builder(plan.topology)
+        allow_pickle(settings.falls_back_on_pickle)
+        set_type_importer(partial(import_components, plan.topology))
         self._edge_ids = EdgeIds()
         self._in_streams = [InStream(info) for info in plan.streams]
         self._spouts: dict[int, SpoutExecutor] = {}
@@ -85,7 +92,7 @@ class TaskFactory:
         if type(executor.spout).emit in (Spout.emit, ReplayableSpout.emit):
             executor.spout.emit = executor.spout._emit  # type: ignore[method-assign]
         if is_new:
-            self._attach(executor.spout, task, executor.logger, settings)
+            self._attach(executor.spout, executor, settings)
             executor.spout._finish = lambda: setattr(executor, "is_finished", True)  # type: ignore[method-assign]
             executor.spout.initialize(executor.spout.conf, executor.spout.context)
         return executor, is_new
@@ -118,31 +125,37 @@ class TaskFactory:
             manager.restore(store.load(task.component, manager.declared, manager.scopes()))
         self.managers[task.id] = manager
         sources = self.plan.input_tasks_of(task.component)
-        executor = BoltExecutor(
-            task,
-            bolt,
-            streams=self._in_streams,
-            sources=sources,
-            aligner=BarrierAligner(sources, hold=settings.guarantee is Guarantee.EXACTLY_ONCE),
-            current=current,
-            services=self._services,
-            on_error=settings.bolt_on_error,
-            tick_freq_s=settings.tick_freq_s,
-            window=settings.channel_credits,
-            logger=logger,
-        )
+        options: dict[str, Any] = {
+            "streams": self._in_streams,
+            "sources": sources,
+            "aligner": BarrierAligner(sources, hold=settings.guarantee is Guarantee.EXACTLY_ONCE),
+            "current": current,
+            "services": self._services,
+            "on_error": settings.bolt_on_error,
+            "tick_freq_s": settings.tick_freq_s,
+            "window": settings.channel_credits,
+            "logger": logger,
+        }
+        executor = self._bolt_executor(task, bolt, manager, options)
         executor.attach(self._outbox(task, runtime, settings, executor.add_edges, self._on_bolt_unpackable(executor)))
-        self._attach(bolt, task, logger, settings)
-        bolt._emit = build_bolt_emit(executor)
-        bolt._ack, bolt._fail = executor.ack, executor.fail
-        fast = executor.outbox.fast_emit
-        for name in ("emit", "ack", "fail"):
-            if getattr(type(bolt), name) is getattr(Bolt, name):
-                setattr(bolt, name, getattr(bolt, f"_{name}"))
-        if fast is not None and type(bolt).emit_many is Bolt.emit_many and type(bolt).emit is Bolt.emit:
-            bolt.emit_many = fast.emit_many
+        self._attach(bolt, executor, settings)
+        _bind_calls(bolt, executor)
+        switches = bolt.auto_ack, bolt.auto_anchor
         bolt.initialize(bolt.conf, bolt.context)
+        if switches != (bolt.auto_ack, bolt.auto_anchor):
+            executor.take_switches()
+            _bind_calls(bolt, executor)
         return executor
+
+    def _bolt_executor(
+        self, task: Task, bolt: Bolt, manager: LocalStateManager, options: dict[str, Any]
+    ) -> BoltExecutor:
+        if not isinstance(bolt, BatchingBolt):
+            return BoltExecutor(task, bolt, **options)
+        if options["tick_freq_s"] is None and bolt.secs_between_batches is None:
+            options["tick_freq_s"] = DEFAULT_TICK_S
+        keys_of = self._keys_of(task.component) if self.plan.topology.is_keyed(task.component) else None
+        return BatchExecutor(task, bolt, writes=BatchWrites(manager, options["current"], keys_of), **options)
 
     def redeliver_held(self, executor: BoltExecutor, record: CheckpointRecord | None, store: Any) -> None:
         """Give the tuples that the checkpoint kept for a bolt back to it."""
@@ -187,7 +200,7 @@ class TaskFactory:
     def _pack_snapshot(self, snapshot: dict[str, Any], tuples: list[tuple[Any, Any, Any]]) -> bytes:
         try:
             return pack(snapshot)
-        except (TypeError, ValueError, OverflowError) as error:
+        except PACK_ERRORS as error:
             for component, stream, values in tuples:
                 for name, value in zip(self.plan.stream_of[component, stream].fields, values):
                     if not _is_packable(value):
@@ -209,7 +222,8 @@ class TaskFactory:
             raise ConfigError(f"component {task.component!r}: class {spec.class_name!r} is no {kind.__name__}")
         return built
 
-    def _attach(self, component: Component, task: Task, logger: logging.Logger, settings: Settings) -> None:
+    def _attach(self, component: Component, executor: BoltExecutor | SpoutExecutor, settings: Settings) -> None:
+        task = executor.task
         declared = self.plan.topology.components[task.component]
         component.topology_name = self.plan.topology.name
         component.task_id = task.id
@@ -220,7 +234,11 @@ class TaskFactory:
             "topology.name": self.plan.topology.name,
         }
         component.context = build_context(self.plan, task)
-        component.logger = logger
+        component.storm_conf = component.conf
+        component.logger = executor.logger
+        component._report_metric = executor.metrics.report
+        reporter: Any = executor  # a spout's has what this needs of a bolt's: task and logger
+        component._report_error = partial(self._services.user_error, reporter)
         component.debug = settings.debug
         component.pid = os.getpid()
 
@@ -247,18 +265,19 @@ class TaskFactory:
         columns = found.pop() if len(found) == 1 else ()
         return columns[0] if len(columns) == 1 else -1
 
-    def _group_of(self, component: str) -> Callable[[str, str, Any], int]:
-        """The key group of a tuple that came to a keyed bolt, from its component, stream and values."""
+    def _keys_of(self, component: str) -> Callable[[str, str, Any], list[Any]]:
+        """The values of the grouping fields of a tuple that came to a keyed bolt."""
         columns: dict[tuple[str, str], list[int]] = {}
         for edge in self.plan.topology.inputs_of(component):
             info = self.plan.stream_of[edge.source, edge.stream]
             columns[edge.source, edge.stream] = [info.fields.index(name) for name in edge.grouping.fields]
+        return lambda source, stream, row: [row[column] for column in columns[source, stream]]
+
+    def _group_of(self, component: str) -> Callable[[str, str, Any], int]:
+        """The key group of a tuple that came to a keyed bolt, from its component, stream and values."""
+        keys_of = self._keys_of(component)
         groups = self.settings.max_parallelism
-
-        def group_of(source: str, stream: str, row: Any) -> int:
-            return key_group([row[column] for column in columns[source, stream]], groups)
-
-        return group_of
+        return lambda source, stream, row: key_group(keys_of(source, stream, row), groups)
 
     def _snapshots(self, task: Task, record: CheckpointRecord, store: CheckpointStore) -> list[tuple[int, Any]]:
         found = []
@@ -286,6 +305,7 @@ class TaskFactory:
             window=settings.channel_credits,
             add_edges=add_edges,
             on_unpackable=on_unpackable,
+            max_bytes=settings.message_max_bytes,
             build_custom=lambda edge: self._builder.build(edge.grouping.custom) if edge.grouping.custom else None,
         )
 
@@ -306,10 +326,23 @@ class TaskFactory:
         return on_unpackable
 
 
+def _bind_calls(bolt: Bolt, executor: BoltExecutor) -> None:
+    """Put the executor's functions where the bolt's calls find them without a detour, unless the class has its own."""
+    bolt._emit = build_bolt_emit(executor)
+    bolt._ack, bolt._fail = executor.ack_by_user, executor.fail
+    fast = executor.outbox.fast_emit
+    for name in ("emit", "ack", "fail"):
+        if getattr(type(bolt), name) is getattr(Bolt, name):
+            setattr(bolt, name, getattr(bolt, f"_{name}"))
+    vars(bolt).pop("emit_many", None)
+    if fast is not None and type(bolt).emit_many is Bolt.emit_many and type(bolt).emit is Bolt.emit:
+        bolt.emit_many = fast.emit_many  # type: ignore[method-assign]
+
+
 def _is_packable(value: Any) -> bool:
     try:
         pack(value)
-    except (TypeError, ValueError, OverflowError):
+    except PACK_ERRORS:
         return False
     return True
 
@@ -317,10 +350,17 @@ def _is_packable(value: Any) -> bool:
 def unpackable_text(task: Task, buffer: OutBuffer, row: Any, error: Exception) -> str:
     """Which field of an emitted tuple cannot be packed, and why."""
     values = [row] if len(buffer.fields) == 1 else row
+    if isinstance(error, MessageTooLarge):
+        sizes = {name: len(pack(value)) for name, value in zip(buffer.fields, values)}
+        largest = max(sizes, key=sizes.__getitem__)
+        return (
+            f"component {task.component!r}, stream {buffer.stream_name!r}: a tuple is too large to be sent to another "
+            f"worker: {error}; the value of field {largest!r} takes {sizes[largest]} of them"
+        )
     for name, value in zip(buffer.fields, values):
         try:
             pack(value)
-        except (TypeError, ValueError, OverflowError) as field_error:
+        except PACK_ERRORS as field_error:
             return (
                 f"component {task.component!r}, stream {buffer.stream_name!r}: the value of field {name!r} cannot be "
                 f"sent to another worker: {field_error}"

@@ -118,7 +118,7 @@ def counters() -> Counters:
 
 
 def report(pid: int, generation: int, tasks: dict[int, list[int]], errors: Any = ()) -> dict[str, Any]:
-    return {"pid": pid, "generation": generation, "tasks": tasks, "errors": list(errors)}
+    return {"pid": pid, "generation": generation, "tasks": tasks, "metrics": {}, "errors": list(errors)}
 
 
 def sums(found: Counters) -> dict[str, tuple[int, ...]]:
