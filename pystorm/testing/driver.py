@@ -279,7 +279,7 @@ class Driver:
             raise TopologyFailed(message["reason"])
 
     def _on_prepared(self, message: dict[str, Any]) -> None:
-        names = ("epoch", "task", "component", "keys", "bytes", "positions")
+        names = ("epoch", "task", "component", "keys", "bytes", "positions", "held")
         if self.coordinator.on_prepared(*(message[name] for name in names)):
             self.commit()
 

@@ -45,13 +45,30 @@ class Feed:
         return feed, feed.spout_class(streams_of(spout))
 
 
-class FeedSpout(ReplayableSpout):
+class FedSpout:
+    """A spout of the test kit: it knows whether it has something to do."""
+
+    has_more: bool
+    #: whether this task sends anything at all
+    is_used: bool = True
+
+
+class FeedSpout(FedSpout, ReplayableSpout):
     """Sends the rows of its feed. A position is how many it has sent."""
 
     feed: Feed
+    next = -1  # until `seek`: with several tasks, only one has the partition
 
     def seek(self, partition: str, position: int | None) -> None:
         self.next = position or 0
+
+    @property
+    def is_used(self) -> bool:  # type: ignore[override]
+        return self.next >= 0
+
+    @property
+    def has_more(self) -> bool:  # type: ignore[override]
+        return self.next < len(self.feed.rows) or self.feed.is_closed
 
     def next_tuple(self) -> None:
         rows = self.feed.rows

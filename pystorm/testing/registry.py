@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
 #: Where such classes live for the builder, which knows classes by their dotted name.
@@ -22,11 +23,10 @@ def publish(cls: type) -> str:
     return f"{_CLASSES.__name__}.{name}"
 
 
-def class_of_instance(instance: Any) -> type:
-    """A class that, when it is called, gives `instance` instead of making a new object."""
-    cls = type(instance)
+def class_giving(cls: type, make: Callable[[], Any]) -> type:
+    """A class that, when it is called, gives what `make` makes: an instance of `cls`."""
 
     def give(_cls: type, *_args: Any, **_kwargs: Any) -> Any:
-        return instance
+        return make()
 
     return type(cls.__name__, (cls,), {"__new__": give, "__module__": cls.__module__})

@@ -10,6 +10,7 @@ Source: Storm's simulated time and complete-topology (storm-core/src/clj/backtyp
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from pystorm.errors import ConfigError, TopologyFailed
 from pystorm.state.keyvalue import KeyValueState
 from pystorm.testing.compare import assert_entries, assert_rows
 from pystorm.testing.driver import Driver
-from pystorm.testing.feed import Rows
+from pystorm.testing.feed import FedSpout, Rows
 from pystorm.testing.loading import Laid, lay_out
 from pystorm.testing.worker import InProcessWorker
 from pystorm.topology.suggest import hint
@@ -59,6 +60,7 @@ class TopologyTester:
         overrides: as `--set` of `pystorm run`: configuration keys and `${variables}`.
         env: the environment for `${ENV-NAME}`; default: the process's.
         seed: of every random choice: the same seed, the same run.
+        checkpoints: whether checkpoints are made; default: as `pystorm run` decides it.
         survive: an exception of a constructor, `initialize`, `next_tuple`, `ack` or `fail` ends the worker, and the
             recovery follows, as in production. Without it such an exception surfaces in the test. (An exception of
             `process` fails its tuple either way.)
@@ -75,13 +77,14 @@ class TopologyTester:
         overrides: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
         seed: int = 0,
+        checkpoints: bool | None = None,
         survive: bool = False,
     ) -> None:
         self._laid: Laid = lay_out(topology, inputs or {}, overrides or {}, env)
         modules = {cls.__module__ for cls in self._laid.classes.values()}
         self.driver = CountingDriver(
             self._laid.plan,
-            checkpoints=self._laid.has_checkpoints,
+            checkpoints=self._laid.has_checkpoints if checkpoints is None else checkpoints,
             seed=seed,
             expects_crashes=survive,
             records=True,
@@ -143,6 +146,7 @@ class TopologyTester:
         self._need_running("run")
         for feed in self._laid.feeds.values():
             feed.is_closed = True
+        self._wake_feeding()
         self._guarded(lambda: self._work_until(self.now_s + longest_s, to_the_end=True))
 
     def drain(self) -> None:
@@ -218,6 +222,9 @@ class TopologyTester:
         self._calm()
 
     def _next_event_s(self) -> float:
+        for executor in self._fed():
+            if not executor.spout.has_more:
+                executor.wake_s = math.inf  # nobody need ask it, it is woken when it is fed
         wake_s = self.driver.next_wake_s()
         if self.driver.has_checkpoints:
             wake_s = min(wake_s, self._next_checkpoint_s)
@@ -225,20 +232,20 @@ class TopologyTester:
 
     def _calm(self) -> None:
         """Work without time passing, until nothing moves and all that was fed is sent."""
-        for executor in self._feeding():
-            executor.wake_s = 0.0
+        self._wake_feeding()
         for _ in range(MAX_CALM_ROUNDS):
-            if not self._round() and not self._feeding():
+            if not self._round() and not any(executor.spout.has_more for executor in self._fed()):
                 return
 
-    def _feeding(self) -> list[Any]:
-        """Executors of replaced spouts that have something to send."""
-        found = []
-        for name, feed in self._laid.feeds.items():
-            for executor in self.driver.executors(name):
-                if executor.positions and executor.spout.next < len(feed.rows):
-                    found.append(executor)
-        return found
+    def _wake_feeding(self) -> None:
+        for executor in self._fed():
+            if executor.spout.has_more:
+                executor.wake_s = 0.0
+
+    def _fed(self) -> list[Any]:
+        """Executors of the test kit's own spouts."""
+        names = [c.id for c in self._laid.plan.topology.spouts if issubclass(self._laid.classes[c.id], FedSpout)]
+        return [executor for name in names for executor in self.driver.executors(name) if executor.spout.is_used]
 
     def _round(self) -> bool:
         return self.driver.round() or self.driver.has_frames
@@ -299,10 +306,13 @@ class TopologyTester:
         declared = [name for owner, name in self.driver.plan.stream_of if owner == self._known(component)]
         if stream not in declared:
             raise ConfigError(f"component {component!r} has no stream {stream!r}", hint=hint(stream, declared))
+        return [values for name, values in self.emitted_rows(component) if name == stream]
+
+    def emitted_rows(self, component: str) -> list[tuple[str, list[Any]]]:
+        """As `emitted`, for all streams in one order: (stream, values)."""
         recording = self.driver.recording
         assert recording is not None
-        rows = recording.rows_of(task.id for task in self.driver.plan.tasks_of[component])
-        return [values for name, values in rows if name == stream]
+        return recording.rows_of(task.id for task in self.driver.plan.tasks_of[self._known(component)])
 
     def state(self, component: str, state: str, task: int | None = None) -> dict[Any, Any]:
         """The entries of a state as the bolt sees them now (at the end of the run: as they were at the end).

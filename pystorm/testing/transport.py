@@ -1,8 +1,9 @@
 """ZeroMQ's twin in memory: as much of its PUSH, PULL and DEALER sockets as a worker uses, without any socket.
 
 A frame is handed over at once and in order. A PULL socket is a queue under its endpoint's name; a PUSH socket keeps the
-queue it is connected to. As with ZeroMQ, sending to a peer that is gone raises `zmq.Again`, and what a closed PULL
-socket still held is lost.
+queue it is connected to. Sending to a peer that is gone raises `zmq.Again`, and what a closed PULL socket still held is
+lost. ZeroMQ closes in a thread of its own, so there the first frames after a close are lost without a word; here none
+are.
 
 `tests/unit/test_testing_transport.py` runs the same tests over both.
 """
