@@ -11,6 +11,7 @@ from pystorm.cli.groups import SuggestingGroup
 
 #: Command -> module and name of the click command, in the order of `--help`.
 _COMMANDS = {
+    "new": "pystorm.cli.new:new",
     "run": "pystorm.cli.run:run",
     "validate": "pystorm.cli.validate:validate",
     "graph": "pystorm.cli.graph:graph",
