@@ -104,6 +104,8 @@ class Controller:
         self._next_progress_s = 0.0
         self._running_since_s = 0.0
         self._stop_deadline_s = 0.0
+        self._next_final_s = 0.0
+        self._has_told_of_held = False
         self._is_draining = False
         self._is_finished = False
         self._outcome = ""
@@ -187,6 +189,8 @@ class Controller:
         self._drain("drained")
 
     def _drain(self, outcome: str) -> None:
+        if self._state in (RunState.STOPPING, RunState.DONE):
+            return  # it has ended by itself
         self._is_draining = True
         self._outcome = outcome
         self._cluster.broadcast({"type": "drain", "generation": self._generation})
@@ -217,7 +221,7 @@ class Controller:
         self._policy.on_running(now_s - self._running_since_s, has_positions=has_positions)
         if self._coordinator.phase is not Phase.IDLE:
             return
-        if len(self._idle) == self._plan.workers:
+        if len(self._idle) == self._plan.workers and now_s >= self._next_final_s:
             self._state = RunState.FINISHING
             self._begin_checkpoint(is_final=True)
         elif self._backend is not None and now_s >= self._next_checkpoint_s:
@@ -445,6 +449,7 @@ class Controller:
             message["keys"],
             message["bytes"],
             message["positions"],
+            message["held"],
         )
         if is_last:
             self._commit()
@@ -453,6 +458,8 @@ class Controller:
         """Write the commit record: the commit point."""
         tally = self._coordinator.tally
         assert tally is not None
+        # what a bolt still holds may make new tuples that nobody has seen yet
+        is_last = tally.is_final and not tally.held
         now_s = time.monotonic()
         duration_ms = (now_s - tally.started_s) * 1000
         epoch = self._coordinator.epoch
@@ -464,11 +471,11 @@ class Controller:
                 duration_ms=round(duration_ms, 3),
                 keys=tally.keys,
                 bytes=tally.bytes,
-                positions=tally.positions,
+                positions=self._merged_positions(tally.positions),
                 tasks={c.id: c.parallelism for c in self._plan.topology.components.values()},
                 keyed=[c.id for c in self._plan.topology.bolts if self._plan.topology.is_keyed(c.id)],
                 max_parallelism=self._settings.max_parallelism,
-                final=tally.is_final and not self._is_draining,
+                final=is_last and not self._is_draining,
             )
             try:
                 self._backend.commit(self._generation, record)
@@ -488,8 +495,25 @@ class Controller:
         self._coordinator.on_committed()
         self._policy.on_commit(self._started_from, tally.positions)
         self._cluster.broadcast({"type": "committed", "generation": self._generation, "epoch": epoch})
-        if tally.is_final:
+        if is_last:
             self._stop_workers()
+        elif tally.is_final:
+            self._wait_for_held(tally.held)
+
+    def _wait_for_held(self, held: int) -> None:
+        """The input has ended and bolts hold tuples: go on until they have worked them off."""
+        self._state = RunState.RUNNING
+        self._next_final_s = time.monotonic() + self._interval_s
+        if not self._has_told_of_held:
+            self._has_told_of_held = True
+            self._observer.event("INFO", f"the input has ended; waiting for {held} tuples that bolts still hold")
+
+    def _merged_positions(self, reached: Positions) -> dict[str, dict[str, Any]]:
+        """Positions of a checkpoint; a partition that is missing this time keeps the one that it had."""
+        merged = {c: dict(by_name) for c, by_name in self._record.positions.items()} if self._record else {}
+        for component, by_name in reached.items():
+            merged.setdefault(component, {}).update(by_name)
+        return merged
 
     # -- the end -----------------------------------------------------------------------------------------------
 

@@ -41,6 +41,8 @@ class Tally:
     missing: set[str]
     keys: int = 0
     bytes: int = 0
+    #: tuples that bolts had received before the cut and not worked off
+    held: int = 0
     positions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -67,9 +69,19 @@ class CheckpointCoordinator:
         return self.epoch
 
     def on_prepared(
-        self, epoch: int, task: str, component: str, keys: int, size: int, positions: Mapping[str, Any]
+        self,
+        epoch: int,
+        task: str,
+        component: str,
+        keys: int,
+        size: int,
+        positions: Mapping[str, Any],
+        held: int = 0,
     ) -> bool:
         """A task has written its share; returns True if it was the last one.
+
+        Args:
+            held: how many tuples it saved because it had not worked them off.
 
         Raises:
             InternalError: an unknown or repeated task, or another epoch than the one under way.
@@ -82,6 +94,7 @@ class CheckpointCoordinator:
         tally.missing.discard(task)
         tally.keys += keys
         tally.bytes += size
+        tally.held += held
         if positions:
             tally.positions.setdefault(component, {}).update(positions)
         if tally.missing:

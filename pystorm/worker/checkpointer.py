@@ -34,6 +34,8 @@ class PrepareJob:
     frozen: Frozen | None
     snapshot: bytes | None
     positions: dict[str, Any]
+    #: how many tuples the snapshot holds because the bolt has not worked them off
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Checkpointer(threading.Thread):
                 "keys": keys,
                 "bytes": size,
                 "positions": job.positions,
+                "held": job.held,
             }
         )
 

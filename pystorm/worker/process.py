@@ -344,7 +344,10 @@ class Worker:
             return  # a tuple failed before the cut: this checkpoint must never commit
         has_changes = frozen.dirty_keys > 0
         task = executor.task
-        self._prepare(PrepareJob(epoch, task.label, task.component, frozen if has_changes else None, snapshot, {}))
+        held = len(executor.inflight) if snapshot is not None else 0
+        self._prepare(
+            PrepareJob(epoch, task.label, task.component, frozen if has_changes else None, snapshot, {}, held)
+        )
 
     def _prepare(self, job: PrepareJob) -> None:
         if self._checkpointer is not None:
@@ -359,6 +362,7 @@ class Worker:
                 "keys": 0,
                 "bytes": 0,
                 "positions": job.positions,
+                "held": job.held,
             }
         )
 
