@@ -8,6 +8,7 @@ Source: Storm's ISpout, pystorm 3.x (pystorm/spout.py).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,8 @@ class ReliableSpout(Spout):
 
     #: How often a message is emitted again before it is given up (logged, and treated as acked).
     max_fails = 3
+    #: while the worker gives back what was in flight when the topology went back to a checkpoint
+    _is_rolling_back = False
 
     @property
     def unacked_tuples(self) -> dict[Any, tuple[Any, ...]]:
@@ -110,7 +113,7 @@ class ReliableSpout(Spout):
     @property
     def failed_tuples(self) -> dict[Any, int]:
         """How often each open message has failed."""
-        found: dict[Any, int] = self.__dict__.setdefault("_failed_tuples", {})
+        found: dict[Any, int] = self.__dict__.setdefault("_failed_tuples", Counter())
         return found
 
     def emit(
@@ -124,7 +127,7 @@ class ReliableSpout(Spout):
         """As `Spout.emit`; `tup_id` is required."""
         if tup_id is None:
             raise ComponentError(f"{type(self).__qualname__}.emit needs a tup_id: a reliable spout replays by it")
-        self.unacked_tuples[tup_id] = (values, stream, direct_task, need_task_ids)
+        self.unacked_tuples[tup_id] = (_copied(values), stream, direct_task, need_task_ids)
         result: list[int] | None = self._need_emit()(values, tup_id, stream, direct_task, need_task_ids)
         return result
 
@@ -134,8 +137,8 @@ class ReliableSpout(Spout):
         self.unacked_tuples.pop(tup_id, None)
 
     def fail(self, tup_id: Any, reason: str = "") -> None:
-        """Emit the message again, at most `max_fails` times."""
-        fails = self.failed_tuples.get(tup_id, 0) + 1
+        """Emit the message again, at most `max_fails` times. What a rollback gives back does not count as a failure."""
+        fails = self.failed_tuples.get(tup_id, 0) + (not self._is_rolling_back)
         saved = self.unacked_tuples.get(tup_id)
         if saved is None:
             self.logger.error("received fail for the unknown message %r", tup_id)
@@ -144,9 +147,15 @@ class ReliableSpout(Spout):
             self.logger.warning("message %r failed %d times, giving up: %s", tup_id, fails, reason)
             self.ack(tup_id)
             return
-        self.failed_tuples[tup_id] = fails
+        if fails:
+            self.failed_tuples[tup_id] = fails
         values, stream, direct_task, need_task_ids = saved
         self.emit(values, tup_id, stream, direct_task, need_task_ids)
+
+
+def _copied(values: Any) -> Any:
+    """The values as they are now; the receiver may change the list."""
+    return list(values) if isinstance(values, (list, tuple)) else values
 
 
 class ReplayableSpout(Spout):

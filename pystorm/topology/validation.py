@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pystorm.components import Bolt, ReplayableSpout, Spout, StreamDef, streams_of
+from pystorm.components import BatchingBolt, Bolt, ReplayableSpout, Spout, StreamDef, streams_of
 from pystorm.components.stream import DEAD_LETTER_FIELDS, DEAD_LETTER_STREAM
 from pystorm.errors import ComponentError, Place, Problem, TopologyError
 from pystorm.topology.classes import find_class, importing_from
@@ -212,6 +212,7 @@ class _Checker:
         """The methods that a component cannot do without, and what the guarantee asks of a spout."""
         required = [(Bolt, "process", "process(self, tup)"), (Spout, "next_tuple", "next_tuple(self)")]
         required.append((ReplayableSpout, "seek", "seek(self, partition, position)"))
+        required.append((BatchingBolt, "process_batch", "process_batch(self, key, tups)"))
         for base, name, signature in required:
             if issubclass(cls, base) and getattr(cls, name) is getattr(base, name):
                 self._report(f"{what}: {cls.__name__} does not define {name}", place, f"add `def {signature}:`")

@@ -123,6 +123,30 @@ class PrintToLog(io.TextIOBase):
             self.target.log(self._level, "%s", rest, extra={"is_shown": True})
 
 
+class LoggingToLog(logging.Handler):
+    """Stands at the root of logging: what user code logs through loggers of its own goes to the running task's log."""
+
+    def __init__(self, out: PrintToLog) -> None:
+        super().__init__()
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on to the task that runs; before there is one, to the worker's own file."""
+        target = self._out.target
+        if target.propagate:  # a task's does not, and one that does would bring the record back
+            os.write(2, f"{record.name}: {record.getMessage()}\n".encode(errors="backslashreplace"))
+        elif target.isEnabledFor(record.levelno):
+            target.handle(record)
+
+    def install(self) -> None:
+        """Take the place of other handlers at the root."""
+        logging.basicConfig(handlers=[self], level=logging.CRITICAL, force=True)
+
+    def listen(self, level: int) -> None:
+        """A task wants records from `level` on."""
+        logging.root.setLevel(min(level, logging.root.level))
+
+
 def user_traceback(error: BaseException | None) -> str:
     """The traceback of an exception, without pystorm's own frames around the user's.
 

@@ -29,6 +29,7 @@ from pystorm.worker import control
 from pystorm.worker.bolt_executor import BoltExecutor
 from pystorm.worker.checkpointer import Checkpointer, MoveJob, PrepareJob
 from pystorm.worker.logs import (
+    LoggingToLog,
     UserErrors,
     innermost_user_line,
     one_line,
@@ -76,6 +77,7 @@ class Worker:
         self._logs_folder = Path()
         self._errors = UserErrors()
         self._out, self._err = redirect_prints()
+        self._logging: LoggingToLog | None = None  # only a process of its own takes over logging's root
         self._record: CheckpointRecord | None = None
         self._start_reason = ""
         self._store: CheckpointStore | None = None
@@ -92,6 +94,8 @@ class Worker:
 
     def run(self) -> int:
         """Run until the controller says stop or dies; returns the exit code."""
+        self._logging = LoggingToLog(self._out)
+        self._logging.install()
         self._send({"type": "hello", "worker": self.index, "pid": os.getpid()})
         try:
             while not self._is_ending:
@@ -404,7 +408,10 @@ class Worker:
         self._send({"type": "stats", **report})
 
     def _open_log(self, label: str, settings: Settings) -> logging.Logger:
-        return open_task_log(self._logs_folder, label, settings, self._to_console)
+        logger = open_task_log(self._logs_folder, label, settings, self._to_console)
+        if self._logging is not None:
+            self._logging.listen(logger.level)
+        return logger
 
     def _to_console(self, level: str, label: str, text: str) -> None:
         self._send({"type": "log", "level": level, "label": label, "text": text})
@@ -423,9 +430,9 @@ class Worker:
         """See `Services`."""
         self._live_runtime().send_fails(spout_task, fails, from_task)
 
-    def send_credit(self, source: int, from_task: int, units: int) -> None:
+    def send_credit(self, source: int, from_task: int, units: int, pace: int) -> None:
         """See `Services`."""
-        self._live_runtime().send_credit(source, from_task, units)
+        self._live_runtime().send_credit(source, from_task, units, pace)
 
     def _live_runtime(self) -> Runtime:
         assert self._runtime is not None

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pystorm.components.spout import ReplayableSpout, Spout
+from pystorm.components.spout import ReliableSpout, ReplayableSpout, Spout
 from pystorm.errors import ComponentError
 from pystorm.speed import SourceEmit
 from pystorm.topology.config import Guarantee, Settings
@@ -428,8 +428,12 @@ class SpoutExecutor:
         self.wake_s = 0.0
         if not isinstance(self.spout, ReplayableSpout):
             self.failed += len(open_trees)
+            if isinstance(self.spout, ReliableSpout):
+                self.spout._is_rolling_back = True
             for tup_id in [*unreleased, *(message[0] for _, message in open_trees)]:
                 self._call_fail(tup_id, reason)
+            if isinstance(self.spout, ReliableSpout):
+                self.spout._is_rolling_back = False
             return
         if self._guarantee is Guarantee.AT_MOST_ONCE and self.positions:
             return  # this spout lived through the failure: going back would send messages twice
