@@ -15,7 +15,7 @@ from typing import Any
 
 IS_COMPILED = False
 #: raised with every change of what is here, in both modules, so that a compiled one that is left over is not used
-API = 7
+API = 8
 
 _LITTLE = sys.byteorder == "little"
 #: position of an emit that names none; None is a position
@@ -242,6 +242,15 @@ class RootCounter:
         self.root = root
 
 
+class Turn:
+    """Whose turn it is: a position in a list of targets, or just past its end."""
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at = 0
+
+
 class SourceEmit:
     """`emit` of a replayable spout whose default stream has one reader, SHUFFLE-grouped.
 
@@ -253,9 +262,10 @@ class SourceEmit:
             from another thread than that which made this object.
         positions: partition -> position; its keys are the task's partitions.
         values, messages: the ledger's tables.
-        targets: buffers, taken in turn.
+        targets: buffers, taken in turn; a load-aware shuffle changes the list's content, which is never empty.
         counter: where root ids come from.
         keeps_messages: whether what was emitted is needed again if its tree fails.
+        turn: whose turn it is among the targets.
     """
 
     def __init__(
@@ -270,7 +280,7 @@ class SourceEmit:
         counter: RootCounter,
         is_tracked: bool,
         keeps_messages: bool,
-        first_target: int,
+        turn: Turn,
     ) -> None:
         self._general = general
         self._positions = positions
@@ -282,7 +292,7 @@ class SourceEmit:
         self._counter = counter
         self._is_tracked = is_tracked
         self._keeps_messages = keeps_messages
-        self._next_target = first_target
+        self._turn = turn
         self._owner = get_ident()
         #: emits so far
         self.count = 0
@@ -303,8 +313,9 @@ class SourceEmit:
         ):
             given = {} if position is _MISSING else {"position": position}
             return self._general(values, **given, partition=partition, stream=stream)
-        buffer = self._targets[self._next_target]
-        self._next_target = (self._next_target + 1) % len(self._targets)
+        at = self._turn.at if self._turn.at < len(self._targets) else 0
+        self._turn.at = at + 1
+        buffer = self._targets[at]
         buffer.rows.append(values[0] if self._width == 1 else values)
         if self._is_tracked:
             self._counter.root = root = self._counter.root + 1

@@ -22,7 +22,7 @@ cdef extern from "pythread.h":
 IS_COMPILED = True
 
 cdef object MISSING = object()
-API = 7
+API = 8
 
 
 cdef class Current:
@@ -422,6 +422,15 @@ cdef class RootCounter:
         self.root = root
 
 
+cdef class Turn:
+    """See `_pure.Turn`."""
+
+    cdef public Py_ssize_t at
+
+    def __init__(self):
+        self.at = 0
+
+
 cdef class SourceEmit:
     """See `_pure.SourceEmit`."""
 
@@ -429,7 +438,8 @@ cdef class SourceEmit:
     cdef dict _positions, _values, _messages
     cdef list _targets
     cdef object _flush_buffer
-    cdef Py_ssize_t _width, _next_target
+    cdef Py_ssize_t _width
+    cdef Turn _turn
     cdef bint _is_tracked, _keeps_messages
     cdef unsigned long _owner
     cdef RootCounter _counter
@@ -437,7 +447,7 @@ cdef class SourceEmit:
 
     def __init__(
         self, general, dict positions, dict values, dict messages, list targets, flush_buffer, width,
-        RootCounter counter, is_tracked, keeps_messages, first_target,
+        RootCounter counter, is_tracked, keeps_messages, Turn turn,
     ):
         self._general = general
         self._positions = positions
@@ -449,7 +459,7 @@ cdef class SourceEmit:
         self._counter = counter
         self._is_tracked = is_tracked
         self._keeps_messages = keeps_messages
-        self._next_target = first_target
+        self._turn = turn
         self._owner = PyThread_get_thread_ident()
         self.count = 0
 
@@ -459,6 +469,7 @@ cdef class SourceEmit:
     def emit(self, values, *, position=MISSING, partition="", stream=None):
         cdef Buffer buffer
         cdef object root
+        cdef Py_ssize_t at
         if (
             stream is not None or type(values) is not list or PyList_GET_SIZE(values) != self._width
             or partition not in self._positions or position is MISSING
@@ -467,10 +478,9 @@ cdef class SourceEmit:
             if position is MISSING:
                 return self._general(values, partition=partition, stream=stream)
             return self._general(values, position=position, partition=partition, stream=stream)
-        buffer = <Buffer>PyList_GET_ITEM(self._targets, self._next_target)
-        self._next_target += 1
-        if self._next_target == PyList_GET_SIZE(self._targets):
-            self._next_target = 0
+        at = self._turn.at if self._turn.at < PyList_GET_SIZE(self._targets) else 0
+        buffer = <Buffer>PyList_GET_ITEM(self._targets, at)
+        self._turn.at = at + 1
         PyList_Append(buffer.rows, <object>PyList_GET_ITEM(values, 0) if self._width == 1 else values)
         if self._is_tracked:
             self._counter.root += 1

@@ -5,8 +5,8 @@ and at other tasks. A bolt with
 `auto_ack` is acked in bulk, one XOR per tuple after each slice; a bolt that acks for itself has each tuple registered
 in `inflight` until it does.
 
-Invariants: a tuple is settled (acked or failed) at most once, INV-4; no input is taken while a channel of the outbox
-has no credit, INV-2.
+Invariants: a tuple is settled (acked or failed) at most once, INV-4; no input is taken while the outbox is
+blocked for want of credit, INV-2.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pystorm.topology.plan import Task
 from pystorm.worker import wire
 from pystorm.worker.aligner import BarrierAligner
 from pystorm.worker.channels import InBarrier, InBatch, InStream
-from pystorm.worker.credits import CreditGranter
+from pystorm.worker.credits import CreditGranter, Pace
 from pystorm.worker.ledger import SEQUENCE_BITS
 from pystorm.worker.metrics import TaskMetrics
 
@@ -51,8 +51,8 @@ class Services(Protocol):
     def send_fails(self, spout_task: int, fails: list[tuple[int, str]], from_task: int) -> None:
         """Bring failures to the ledger of a spout task."""
 
-    def send_credit(self, source: int, from_task: int, units: int) -> None:
-        """Give credit back to a source task."""
+    def send_credit(self, source: int, from_task: int, units: int, pace: int) -> None:
+        """Give credit back to a source task, and tell it what a tuple costs this one (see `credits.Pace`)."""
 
     def tuple_failed(self, executor: BoltExecutor, root: Any, reason: str) -> bool:
         """A tuple failed; returns True if its trees are to be failed at their ledgers."""
@@ -122,11 +122,14 @@ class BoltExecutor:
         self._has_multi = False
         self._fails: list[tuple[int, str]] = []
         self.credits = CreditGranter(sources, window)
+        self.pace = Pace()
         self._runner: BatchRunner
         # the batch being worked on
         #: when the batch before it was done, or this one began; 0 while there is nothing to do
         self._busy_since_s = 0.0
         self._batch: InBatch | None = None
+        #: time spent in it so far
+        self._spent_s = 0.0
         self._iterator: Iterator[tuple[Tuple, Any]] = iter(())
         self._first_id = 0
         self._done = 0
@@ -171,6 +174,7 @@ class BoltExecutor:
         process = self._process if self.auto_ack else self._process_manual
         end = process(done, done + count, started + SLICE_S)
         took_s = time.perf_counter() - started
+        self._spent_s += took_s
         self._adapt(took_s, end - done)
         self.processed += end - done
         self._done = end
@@ -239,8 +243,10 @@ class BoltExecutor:
         now_s = time.perf_counter()
         units = self.credits.on_batch(batch.source, batch.cost, now_s - self._busy_since_s)
         self._busy_since_s = now_s if self.queue else 0.0
+        self.pace.on_batch(batch.count, self._spent_s)
+        self._spent_s = 0.0
         if units:
-            self._services.send_credit(batch.source, self.task.id, units)
+            self._services.send_credit(batch.source, self.task.id, units, self.pace.code)
 
     def _adapt(self, took_s: float, count: int) -> None:
         if took_s > SLICE_S:

@@ -9,6 +9,8 @@ call emits.
 A batch costs its number of tuples, or its size in half-kilobytes if that is more, so that few large values count like
 many small ones. Both ends compute the cost from the frame they see.
 
+A load-aware shuffle passes over the channels of slow tasks while they have no credit (`groupings`).
+
 Source: Flink's credit-based flow control (docs/content/docs/ops/debugging; FLINK-7282).
 """
 
@@ -132,7 +134,7 @@ class Transport(Protocol):
 class Channel:
     """Credit of one (source task, destination task) pair. Flushed through the outbox that owns it."""
 
-    __slots__ = ("buffers", "credit", "destination", "is_local", "source", "worker")
+    __slots__ = ("buffers", "credit", "destination", "is_local", "is_stiff", "pace", "shuffles", "source", "worker")
 
     def __init__(self, source: int, destination: int, worker: int, is_local: bool, credit: int) -> None:
         self.source = source
@@ -142,6 +144,12 @@ class Channel:
         self.credit = credit
         #: what leaves through it
         self.buffers: list[OutBuffer] = []
+        #: what a tuple costs the receiver, as it reports it; 0: nobody knows yet
+        self.pace = 0
+        #: whether something goes through it that cannot go elsewhere, so that its source stops when there is no credit
+        self.is_stiff = False
+        #: load-aware shuffles that use it
+        self.shuffles: list[Any] = []
 
 
 class OutBuffer(Buffer):
@@ -150,7 +158,7 @@ class OutBuffer(Buffer):
     `rows` holds them; `roots` holds per row a root, a tuple of roots, or None, and is empty in an untracked topology.
     """
 
-    __slots__ = ("channel", "fields", "stream", "stream_name")
+    __slots__ = ("channel", "fields", "sent", "stream", "stream_name")
 
     def __init__(self, channel: Channel, stream: StreamInfo) -> None:
         super().__init__()
@@ -158,6 +166,8 @@ class OutBuffer(Buffer):
         self.stream = stream.index
         self.stream_name = stream.name
         self.fields = stream.fields
+        #: tuples that have left
+        self.sent = 0
 
 
 class EdgeIds:

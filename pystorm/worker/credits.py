@@ -16,6 +16,7 @@ Source: credits are Flink's (FLINK-7282); sizing them by time is what Flink's bu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 #: Units that a channel starts with, if the configured window is not smaller.
@@ -26,6 +27,13 @@ TARGET_S = 0.1
 _WEIGHT = 0.3
 #: A window is left alone while the wanted one is within this factor of it.
 _SLACK = 1.25
+#: A pace rises by so much when a tuple takes twice as long; 65,535, the most that a frame carries, is not in reach.
+PACE_STEPS = 8
+#: A task whose pace is higher than another's by more than this is slow: it takes 2.6 times as long or longer. Equal
+#: tasks differ by up to 2 when one of them shares its core; five times slower is beyond doubt.
+SLOW_STEPS = 11
+#: Weight of the newest batch in the moving average of what a tuple takes.
+_PACE_WEIGHT = 0.2
 
 
 def initial_window(window: int) -> int:
@@ -75,3 +83,36 @@ class CreditGranter:
             return 0
         self.owed[source] = 0
         return owed
+
+
+class Pace:
+    """What a tuple costs a task, from the time spent in it alone: waiting and other tasks of the worker do not count.
+
+    One batch that took long says little, as the system may have stopped the process: a sample counts as at most twice
+    and at least half the average.
+    """
+
+    __slots__ = ("_tuple_s",)
+
+    def __init__(self) -> None:
+        self._tuple_s: float | None = None
+
+    def on_batch(self, count: int, took_s: float) -> None:
+        """A batch of `count` tuples took `took_s` seconds of processing."""
+        sample_s = max(took_s / max(1, count), 1e-9)
+        if self._tuple_s is None:
+            self._tuple_s = sample_s
+            return
+        sample_s = min(max(sample_s, self._tuple_s / 2), self._tuple_s * 2)
+        self._tuple_s += _PACE_WEIGHT * (sample_s - self._tuple_s)
+
+    @property
+    def code(self) -> int:
+        """The pace as it travels with credit: PACE_STEPS per doubling, from 1; 0 means that nothing is known.
+
+        >>> pace = Pace()
+        >>> pace.on_batch(100, 100e-6)
+        >>> pace.code
+        81
+        """
+        return 1 + round(PACE_STEPS * math.log2(self._tuple_s / 1e-9)) if self._tuple_s else 0

@@ -109,11 +109,11 @@ def build_source_emit(
         positions,
         ledger.values,
         ledger.messages,
-        list(pick.targets),
+        pick.ring,
         outbox.flush_buffer,
         routes.width,
         ledger.counter,
         outbox.is_tracked,
         keeps_messages,
-        pick.start,
+        pick.turn,
     )

@@ -7,17 +7,18 @@ Source: Storm's groupings (apache/storm storm-client/src/jvm/org/apache/storm/gr
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pystorm.errors import ComponentError
+from pystorm.speed import Turn
 from pystorm.topology.config import Settings
 from pystorm.topology.keygroups import key_group, task_index_of
 from pystorm.topology.model import Edge, GroupingType
 from pystorm.topology.plan import Plan, StreamInfo, Task
 from pystorm.worker.channels import OutBuffer
+from pystorm.worker.credits import SLOW_STEPS
 
 Pick = Callable[[Sequence[Any]], Sequence[OutBuffer]]
 
@@ -82,15 +83,64 @@ class FieldsPick:
 class ShufflePick:
     """SHUFFLE: in turns from a random start; even to within one tuple, and many emitters do not march in step."""
 
-    __slots__ = ("_ring", "start", "targets")
+    __slots__ = ("ring", "targets", "turn")
 
     def __init__(self, targets: Sequence[OutBuffer]) -> None:
-        self.targets = targets
-        self.start = start = random.randrange(len(targets))
-        self._ring = itertools.cycle([(t,) for t in [*targets[start:], *targets[:start]]])
+        start = random.randrange(len(targets))
+        self.targets = [*targets[start:], *targets[:start]]
+        #: the buffers that take turns; `LoadAwarePick` changes its content
+        self.ring = list(self.targets)
+        #: shared with the emit function that bypasses `__call__`
+        self.turn = Turn()
 
     def __call__(self, values: Sequence[Any]) -> Sequence[OutBuffer]:
-        return next(self._ring)
+        ring, turn = self.ring, self.turn
+        at = turn.at if turn.at < len(ring) else 0
+        turn.at = at + 1
+        return (ring[at],)
+
+
+class LoadAwarePick(ShufflePick):
+    """SHUFFLE that passes over a slow task while it has no credit, so that it does not set the pace of the others.
+
+    Tasks report with their credit what a tuple costs them. One that needs more than SLOW times as long as the fastest
+    is slow: without credit it is left out, and the emitter does not wait for it. The others are as good as equal: they
+    take turns, and the emitter waits when one of them has no credit, so that they get equally much however their speed
+    wavers. A bolt that is no bottleneck always has credit, and then all get equally much.
+
+    Invariants: `ring` is never empty, as the fastest task is not slow. A channel without credit is in `ring` only while
+    its emitter is to take no input, so it goes no further below zero than what one call of user code emits (INV-1).
+
+    Source: the aim is that of Storm's LoadAwareShuffleGrouping, which compares the lengths of queues.
+    """
+
+    __slots__ = ("_is_settled",)
+
+    def __init__(self, targets: Sequence[OutBuffer]) -> None:
+        super().__init__(targets)
+        #: whether all have credit
+        self._is_settled = True
+
+    def on_credit(self, credit: int, blocked: set[Any]) -> None:
+        """The credit of a task has changed; joins or leaves `blocked`.
+
+        Cost: O(1) while all have credit, else one pass over the tasks; once per batch.
+        """
+        if self._is_settled and credit > 0:
+            return
+        fastest = min((t.channel.pace for t in self.targets if t.channel.pace), default=0)
+        equal = [t for t in self.targets if t.channel.pace <= fastest + SLOW_STEPS]
+        able = [t for t in self.targets if t.channel.credit > 0]
+        self._is_settled = len(able) == len(self.targets)
+        if all(t.channel.credit > 0 for t in equal):
+            blocked.discard(self)
+        else:
+            blocked.add(self)
+        ring = [t for t in self.targets if t.channel.credit > 0 or t in equal]
+        if ring != self.ring:
+            self.ring[:] = ring
+            # whoever got less goes first: rings change often, and equal tasks must get equally much to within a tuple
+            self.turn.at = ring.index(min(equal, key=lambda t: t.sent + len(t.rows)))
 
 
 def _partial_key(columns: Sequence[int], targets: Sequence[OutBuffer], groups: int, where: str) -> Pick:
@@ -144,7 +194,8 @@ def build_pick(
         custom: the grouping object of a CUSTOM edge.
     """
     kind = edge.grouping.type
-    groups = Settings.from_config(plan.topology.config).max_parallelism
+    settings = Settings.from_config(plan.topology.config)
+    groups = settings.max_parallelism
     columns = [info.fields.index(name) for name in edge.grouping.fields]
     where = (
         f"component {edge.source!r}, stream {info.name!r}, grouped by {list(edge.grouping.fields)} for {edge.target!r}"
@@ -163,6 +214,7 @@ def build_pick(
         return _custom(custom, edge, info, targets, task)
     if kind is GroupingType.DIRECT:
         return lambda values: ()
-    if kind is GroupingType.LOCAL_OR_SHUFFLE and local:
-        return ShufflePick(local)
-    return ShufflePick(targets)
+    readers = local if kind is GroupingType.LOCAL_OR_SHUFFLE and local else targets
+    if len(readers) > 1 and settings.load_aware_shuffle:
+        return LoadAwarePick(readers)
+    return ShufflePick(readers)

@@ -23,7 +23,7 @@ from pystorm.values import PACK_ERRORS
 from pystorm.worker import wire
 from pystorm.worker.channels import Channel, EdgeIds, InBarrier, InBatch, OutBuffer, Transport, frame_cost, pack_batch
 from pystorm.worker.credits import initial_window
-from pystorm.worker.groupings import Pick, build_pick
+from pystorm.worker.groupings import LoadAwarePick, Pick, build_pick
 
 #: (roots, packed edge ids) of tuples that are about to leave
 AddEdges = Callable[[list[Any], bytes], None]
@@ -73,8 +73,9 @@ class Outbox:
         self.channels: dict[int, Channel] = {}
         self.buffers: list[OutBuffer] = []
         self.streams: dict[str, StreamRoutes] = {}
-        #: channels without credit; while there are any the executor takes no input
-        self.blocked: set[Channel] = set()
+        #: channels without credit, and load-aware shuffles with one that they cannot pass over; while there are any the
+        #: executor takes no input
+        self.blocked: set[Channel | LoadAwarePick] = set()
         self.transferred = 0
         #: the bolt's emit function, if it is one that bypasses `place`
         self.fast_emit: FieldEmit | CountEmit | None = None
@@ -98,8 +99,14 @@ class Outbox:
             buffers = [self._buffer_to(target, info) for target in self._plan.tasks_of[edge.target]]
             local = [b for b in buffers if b.channel.is_local]
             custom = build_custom(edge) if edge.grouping.type is GroupingType.CUSTOM else None
+            pick = build_pick(edge, info, buffers, local, self._plan, self.task, custom)
             routes.edges.append(edge)
-            routes.picks.append(build_pick(edge, info, buffers, local, self._plan, self.task, custom))
+            routes.picks.append(pick)
+            for buffer in buffers:
+                if isinstance(pick, LoadAwarePick) and buffer in pick.targets:
+                    buffer.channel.shuffles.append(pick)
+                else:
+                    buffer.channel.is_stiff = True
 
     def _buffer_to(self, target: Task, info: StreamInfo) -> OutBuffer:
         channel = self.channels.get(target.id)
@@ -207,6 +214,7 @@ class Outbox:
     def flush_buffer(self, buffer: OutBuffer) -> None:
         """Send what waits in one buffer."""
         rows, roots = buffer.rows, buffer.roots
+        buffer.sent += len(rows)
         buffer.rows = []
         buffer.roots = []
         if not buffer.channel.is_local:
@@ -271,21 +279,25 @@ class Outbox:
         self.transferred += count
         self._set_credit(channel, channel.credit - cost)
 
-    def add_credit(self, destination: int, units: int) -> None:
-        """The receiver has worked off `units`."""
+    def add_credit(self, destination: int, units: int, pace: int = 0) -> None:
+        """The receiver has worked off `units`, and a tuple costs it `pace` (see `credits.Pace`)."""
         channel = self.channels[destination]
+        channel.pace = pace or channel.pace
         self._set_credit(channel, channel.credit + units)
 
     def _set_credit(self, channel: Channel, credit: int) -> None:
         channel.credit = credit
-        if credit > 0:
-            self.blocked.discard(channel)
-        else:
-            self.blocked.add(channel)
         # a buffer is full when it holds what the credit allows, so that the task stops there
         limit = max(1, min(self.batch_size, credit))
         for buffer in channel.buffers:
             buffer.limit = limit
+        if channel.is_stiff:
+            if credit > 0:
+                self.blocked.discard(channel)
+            else:
+                self.blocked.add(channel)
+        for pick in channel.shuffles:
+            pick.on_credit(credit, self.blocked)
 
     def send_barrier(self, epoch: int) -> None:
         """Flush, then put barrier `epoch` behind it in every channel."""

@@ -219,7 +219,7 @@ class Runtime:
                 raise wire.WireError(
                     f"credit for a channel from task {destination} to task {source}, which is not here"
                 )
-            self._add_credit(destination, source, count)
+            self._add_credit(destination, source, count, stream)
         elif kind == wire.BARRIER:
             self._bolt(destination).queue.append(InBarrier(source, count))
         elif kind == wire.FAIL:
@@ -278,16 +278,16 @@ class Runtime:
             return
         self.send_frame(worker, self._header(wire.FAIL, from_task, spout_task, len(fails)) + wire.pack_fails(fails))
 
-    def send_credit(self, source: int, from_task: int, units: int) -> None:
-        """Give credit back to a source task."""
+    def send_credit(self, source: int, from_task: int, units: int, pace: int) -> None:
+        """Give credit back to a source task, and tell it the pace of `from_task`."""
         worker = self._worker_of[source]
         if worker == self.config.worker:
-            self._add_credit(source, from_task, units)
+            self._add_credit(source, from_task, units, pace)
         else:
-            self.send_frame(worker, self._header(wire.CREDIT, from_task, source, units))
+            self.send_frame(worker, self._header(wire.CREDIT, from_task, source, units, pace))
 
-    def _add_credit(self, source: int, from_task: int, units: int) -> None:
-        self.outbox_of(source).add_credit(from_task, units)
+    def _add_credit(self, source: int, from_task: int, units: int, pace: int) -> None:
+        self.outbox_of(source).add_credit(from_task, units, pace)
 
     def outbox_of(self, task_id: int) -> Outbox:
         """The outbox of a task of this worker."""
@@ -296,8 +296,8 @@ class Runtime:
             raise InternalError(f"task {task_id} is not in worker {self.config.worker}")
         return executor.outbox
 
-    def _header(self, kind: int, source: int, destination: int, count: int) -> bytes:
-        return wire.pack_header(wire.VERSION, kind, self.generation, source, destination, 0, count)
+    def _header(self, kind: int, source: int, destination: int, count: int, stream: int = 0) -> bytes:
+        return wire.pack_header(wire.VERSION, kind, self.generation, source, destination, stream, count)
 
     # -- timeouts ----------------------------------------------------------------------------------------------
 

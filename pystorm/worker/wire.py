@@ -9,7 +9,7 @@ Frames (all integers little-endian)::
     ACK      header, roots u64[count], xors u64[count]                 to the spout's task
     FAIL     header, msgpack [[root, reason], ...]                     to the spout's task
     TOUCH    header, roots u64[count]                                  to the spout's task
-    CREDIT   header                                                    count = units given back
+    CREDIT   header                                                    count = units given back, stream = pace
     BARRIER  header                                                    count = epoch
 
 Rows of a stream with one field are a flat msgpack array of its values; otherwise an array of arrays. One packb per

@@ -263,15 +263,30 @@ def test_a_spout_that_emits_opens_a_tree_and_takes_its_targets_in_turn(speed: Mo
         speed.RootCounter(50),
         True,
         True,
-        1,
+        speed.Turn(),
     )
     emit.emit(["a"], position=1)
     emit.emit(["b"], position=2)
     emit.emit(["c"], position=3, partition="unknown")
-    assert ([t.rows for t in targets], [t.roots for t in targets]) == ([["b"], ["a"]], [[52], [51]])
+    assert ([t.rows for t in targets], [t.roots for t in targets]) == ([["a"], ["b"]], [[51], [52]])
     assert (values, positions) == ({51: 0, 52: 0}, {"": 2})
     assert messages == {51: (["a"], None, "", 1, 0), 52: (["b"], None, "", 2, 0)}
     assert other == [(["c"], {"position": 3, "partition": "unknown", "stream": None})]
+
+
+@both
+def test_a_spout_takes_the_targets_that_are_left_when_their_list_shrinks(speed: ModuleType) -> None:
+    buffers = [speed.Buffer() for _ in range(3)]
+    for buffer in buffers:
+        buffer.limit = 100
+    ring = list(buffers)
+    emit = speed.SourceEmit(
+        None, {"": None}, {}, {}, ring, lambda buffer: None, 1, speed.RootCounter(0), False, False, speed.Turn()
+    )
+    for number, left in enumerate([buffers, buffers, buffers[1:2], buffers[1:2], buffers]):
+        ring[:] = left
+        emit.emit([number], position=number)
+    assert [buffer.rows for buffer in buffers] == [[0], [1, 2, 3, 4], []]
 
 
 @both
@@ -288,7 +303,7 @@ def test_an_emit_without_position_is_left_to_who_can_explain(speed: ModuleType) 
         speed.RootCounter(0),
         True,
         True,
-        0,
+        speed.Turn(),
     )
     emit.emit(["a"])
     assert asked == [{"partition": "", "stream": None}]
