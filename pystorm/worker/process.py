@@ -430,9 +430,9 @@ class Worker:
         """See `Services`."""
         self._live_runtime().send_fails(spout_task, fails, from_task)
 
-    def send_credit(self, source: int, from_task: int, units: int) -> None:
+    def send_credit(self, source: int, from_task: int, units: int, pace: int) -> None:
         """See `Services`."""
-        self._live_runtime().send_credit(source, from_task, units)
+        self._live_runtime().send_credit(source, from_task, units, pace)
 
     def _live_runtime(self) -> Runtime:
         assert self._runtime is not None
