@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from pystorm.components import BatchingBolt, Bolt, ReplayableSpout, TicklessBatchingBolt, Tuple
-from pystorm.errors import ComponentError
+from pystorm.errors import ComponentError, TopologyError
 from pystorm.state.keyvalue import KeyValueState
 from pystorm.topology.keygroups import key_group, task_index_of
+from pystorm.topology.loading import load_checked
 from tests.harness import Feeder, Harness, Parts
 
 Start = Callable[..., Harness]
@@ -425,6 +426,19 @@ def test_a_bolt_without_process_batch_says_what_is_missing() -> None:
     bolt.process(Tuple(1, "a", "default", 1, ()))
     with pytest.raises(NotImplementedError, match=r"BatchingBolt must define process_batch\(key, tups\)"):
         bolt.process_batches()
+
+
+def test_validation_asks_for_process_batch_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "lazy.py").write_text(
+        "from pystorm import BatchingBolt, Spout\n\n\nclass Lazy(BatchingBolt):\n    pass\n\n\n"
+        "class Source(Spout):\n    outputs = ['num']\n\n    def next_tuple(self):\n        pass\n"
+    )
+    (tmp_path / "lazy.yaml").write_text(
+        "name: lazy\nspouts: [{id: src, className: lazy.Source}]\nbolts: [{id: batch, className: lazy.Lazy}]\n"
+        "streams: [{from: src, to: batch, grouping: shuffle}]\n"
+    )
+    with pytest.raises(TopologyError, match=r"Lazy does not define process_batch; add `def process_batch\(self, key, t"):
+        load_checked(tmp_path / "lazy.yaml")
 
 
 # -- state ------------------------------------------------------------------------------------------------------------
