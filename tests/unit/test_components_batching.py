@@ -437,7 +437,7 @@ def test_validation_asks_for_process_batch_before_anything_starts(tmp_path: Path
         "name: lazy\nspouts: [{id: src, className: lazy.Source}]\nbolts: [{id: batch, className: lazy.Lazy}]\n"
         "streams: [{from: src, to: batch, grouping: shuffle}]\n"
     )
-    with pytest.raises(TopologyError, match=r"Lazy does not define process_batch; add `def process_batch\(self, key, t"):
+    with pytest.raises(TopologyError, match=r"Lazy does not define process_batch; add `def process_batch\(self, key"):
         load_checked(tmp_path / "lazy.yaml")
 
 

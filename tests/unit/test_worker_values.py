@@ -9,7 +9,6 @@ import decimal
 import enum
 import pickle
 import uuid
-import zoneinfo
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -246,8 +245,14 @@ def test_what_is_derived_from_a_plain_type_travels_as_it(value: Any, plain: Any)
 
 
 def test_a_zone_becomes_its_offset() -> None:
-    moment = datetime.datetime(2024, 5, 1, 12, tzinfo=zoneinfo.ZoneInfo("UTC"))
-    assert unpack(pack(moment)) == moment
+    class Summer(datetime.tzinfo):
+        def utcoffset(self, _: datetime.datetime | None) -> datetime.timedelta:
+            return datetime.timedelta(hours=2)
+
+    moment = datetime.datetime(2024, 5, 1, 12, tzinfo=Summer())
+    back = unpack(pack(moment))
+    assert back == moment
+    assert back.tzinfo == datetime.timezone(datetime.timedelta(hours=2))
 
 
 # -- registered types -------------------------------------------------------------------------------------------------
