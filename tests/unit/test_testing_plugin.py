@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import importlib
+import importlib.metadata
 import inspect
 import subprocess
 import sys
@@ -67,8 +68,14 @@ streams: [{from: letters, to: upper, grouping: shuffle}]
 """
 
 
+def plugin_options() -> list[str]:
+    """pytest's options for the plugin, where the installed pystorm is older than its entry point."""
+    installed = {entry.value for entry in importlib.metadata.entry_points(group="pytest11")}
+    return [] if "pystorm.testing.plugin" in installed else ["-p", "pystorm.testing.plugin"]
+
+
 def pytest_in(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "pystorm.testing.plugin", "-p", "no:cacheprovider", *args]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin_options(), *args]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
