@@ -410,7 +410,8 @@ class SpoutExecutor:
         positions = self._committing.pop(epoch, None)
         if positions and isinstance(self.spout, ReplayableSpout):
             for partition, position in positions.items():
-                self.spout.committed(partition, position)
+                if position is not None:  # nothing was read of it yet
+                    self.spout.committed(partition, position)
 
     def restore(self, positions: dict[str, Any], pending: list[list[Any]], reason: str) -> None:
         """Start or start again from a checkpoint.
