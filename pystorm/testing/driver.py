@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -307,12 +307,16 @@ class Driver:
             self._store.commit(self.generation, self.record)
             self._store.drop_snapshots(self.generation, epoch)
         self.coordinator.on_committed()
-        self.policy.on_progress()
+        self.note_progress(tally.positions)
         self.committed.append(epoch)
         self.tell({"type": "committed", "epoch": epoch})
         if tally.is_final:
             self.is_finished = True
             self.tell({"type": "stop"})
+
+    def note_progress(self, _positions: Mapping[str, Mapping[str, Any]]) -> None:
+        """A checkpoint with these positions was committed. To a story or a simulation every one is progress."""
+        self.policy.on_progress()
 
     @property
     def can_checkpoint(self) -> bool:

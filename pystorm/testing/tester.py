@@ -37,11 +37,24 @@ MAX_BUSY_ROUNDS = 20_000
 
 
 class CountingDriver(Driver):
-    """The driver with the controller's counters."""
+    """The driver with the controller's counters, and its view of what progress is."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.counters = Counters(self.plan)
+        self._started_from: Mapping[str, Mapping[str, Any]] = {}
+
+    def recover(self, reason: str) -> None:
+        """As the driver; remembers where the topology goes back to."""
+        super().recover(reason)
+        self._started_from = self.record.positions if self.record else {}
+
+    def note_progress(self, positions: Mapping[str, Mapping[str, Any]]) -> None:
+        """As the controller: a checkpoint at the positions where the last recovery started is no progress."""
+        if positions:
+            self.policy.on_commit(self._started_from, positions)
+        else:
+            self.policy.on_progress()
 
     def on_message(self, worker: InProcessWorker, message: dict[str, Any]) -> None:
         """As the driver; workers share one process, so they are told apart by their serial numbers."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pystorm import Bolt, ComponentError, ConfigError, KeyValueState, ReplayableSpout, Spout, Stream
-from pystorm.testing import TICK, Input, Pause, run_bolt, run_spout
+from pystorm import BatchingBolt, Bolt, ComponentError, ConfigError, KeyValueState, ReplayableSpout, Spout, Stream
+from pystorm.testing import TICK, Input, Pause, check_bolt, run_bolt, run_spout
 
 
 class CountBolt(Bolt):
@@ -244,6 +244,39 @@ def test_a_failed_comparison_shows_both_sides() -> None:
     ]
     result.assert_emitted([["b", 1], ["a", 1]], any_order=True)
     result.assert_state("counts", {"b": 1, "a": 1})
+
+
+class SumBatches(BatchingBolt):
+    outputs = ["word", "sum"]
+    sums = KeyValueState()
+
+    def group_key(self, tup: Any) -> Any:
+        return tup.values.word
+
+    def process_batch(self, key: Any, tups: Any) -> None:
+        self.sums[key] = total = self.sums.get(key, 0) + sum(tup.values.number for tup in tups)
+        self.emit([key, total])
+
+
+def test_a_batching_bolt_works_at_ticks() -> None:
+    rows = [["a", 1], ["b", 2], ["a", 3]]
+    result = run_bolt(SumBatches, rows, fields=["word", "number"])
+    assert (result.emitted, result.pending) == ([], rows)
+
+    result = run_bolt(SumBatches, [*rows, TICK], fields=["word", "number"])
+    result.assert_emitted([["a", 4], ["b", 2]])
+    assert result.acked == rows
+
+    check_bolt(SumBatches, [*rows, TICK, *rows, TICK], fields=["word", "number"], group_by=["word"])
+
+
+def test_a_batching_bolt_works_after_its_seconds() -> None:
+    class Timed(SumBatches):
+        secs_between_batches = 20.0
+
+    result = run_bolt(Timed, [["a", 1], Pause(19), ["a", 2], Pause(2), ["a", 3]], fields=["word", "number"])
+    assert result.emitted == [["a", 3]]
+    assert result.pending == [["a", 3]]
 
 
 # -- spouts ------------------------------------------------------------------------------------------------------------

@@ -264,6 +264,53 @@ def test_a_topology_that_gives_up_shows_the_traceback_of_the_bolt() -> None:
         assert any("1 is not good enough" in line for line in t.logs("bolt"))
 
 
+def test_a_topology_that_fails_slower_than_checkpoints_are_made_gives_up_all_the_same() -> None:
+    class Slow(Bolt):
+        def process(self, tup: Any) -> None:
+            time.sleep(3)
+            if tup.values[0] == 5:
+                raise ValueError("5 is too much")
+
+    model = topology(Numbers, Slow, topology_guarantee="exactly-once", topology_max_spout_pending=1)
+    with TopologyTester(model) as t, pytest.raises(TopologyFailed, match="5 is too much"):
+        t.run()
+
+
+def test_a_python_topology_is_as_good_as_a_file(tmp_path: Path) -> None:
+    (tmp_path / "countdown.py").write_text(PYTHON_TOPOLOGY)
+    with TopologyTester(tmp_path / "countdown.py", inputs={"numbers": [[3], [4]]}) as t:
+        t.run()
+        t.assert_emitted("double", [[6], [8]])
+        cls = sys.modules["countdown"].Countdown  # type: ignore[attr-defined]
+    with TopologyTester(cls) as t:
+        t.run()
+        t.assert_emitted("double", [[2], [4]])
+
+
+PYTHON_TOPOLOGY = """
+from pystorm import Bolt, ReplayableSpout, Topology
+
+class Numbers(ReplayableSpout):
+    outputs = ["number"]
+    def seek(self, partition, position):
+        self.next = position or 0
+    def next_tuple(self):
+        if self.next == 2:
+            return self.finish()
+        self.next += 1
+        self.emit([self.next], position=self.next)
+
+class Double(Bolt):
+    outputs = ["number"]
+    def process(self, tup):
+        self.emit([2 * tup.values.number])
+
+class Countdown(Topology):
+    numbers = Numbers.spec()
+    double = Double.spec(inputs=[numbers])
+"""
+
+
 def test_an_exception_of_a_spout_surfaces_or_is_survived() -> None:
     class Stumbling(Numbers):
         stumbles = [True]
