@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 #: What one slice of processing should take, in seconds.
 SLICE_S = 0.001
 #: Tuples in a slice at the most.
-MAX_SLICE = 1024
+MAX_SLICE = 2048
 
 
 class Services(Protocol):
