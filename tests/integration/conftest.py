@@ -11,6 +11,24 @@ import pytest
 from tests.integration.support import Lab, UserRedis
 
 
+#: Tests of real processes that `bin/test --fast` runs too: one of each kind. All others here count as slow.
+FAST = (
+    "test_shipped_wordcount_equals_a_plain_count",
+    "test_kill_of_any_worker_leaves_the_count_exact[count-0]",
+    "test_a_running_topology_shows_what_it_has_committed_and_goes_on",
+    "test_exception_text_reaches_spout_fail",
+    "test_a_partition_that_is_missing_for_one_run_goes_on_where_it_was",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what starts processes, but for a few."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.name not in FAST:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """A folder for runs; afterwards every process of theirs is gone."""
