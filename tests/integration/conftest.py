@@ -10,7 +10,6 @@ import pytest
 
 from tests.integration.support import Lab, UserRedis
 
-
 #: Tests of real processes that `bin/test --fast` runs too: one of each kind. All others here count as slow.
 FAST = (
     "test_shipped_wordcount_equals_a_plain_count",
