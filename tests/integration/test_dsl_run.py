@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,5 +115,8 @@ def test_a_mistake_in_the_class_is_told_with_file_and_line(pystorm: Commands) ->
     for command in ("run", "validate", "graph"):
         done = pystorm(command, FILE, "--set", "env=beta")
         assert (done.code, done.out) == (2, "")
-        assert done.err.startswith(f"{FILE}:28:18: bolt WordCountBolt 'count_bolt': stream 'default' of WordSpout")
+        column = 18 if sys.version_info >= (3, 11) else 1  # frames of Python 3.10 know lines only
+        assert done.err.startswith(
+            f"{FILE}:28:{column}: bolt WordCountBolt 'count_bolt': stream 'default' of WordSpout"
+        )
         assert done.err.endswith("did you mean 'word'?\n1 problem\n")
